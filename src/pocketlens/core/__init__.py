@@ -1,0 +1,1 @@
+"""Values and pure functions; needs numpy and Pillow only."""

@@ -1,0 +1,323 @@
+"""A bundle: the directory that carries a model with all it needs to be used rightly.
+
+`manifest.json` and the runtime's own files. It appears whole or not at all, holds data only
+(never a pickle), and every file's SHA-256 stands in the manifest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from pocketlens.core.dataset import Task
+from pocketlens.core.errors import BundleError, UserError
+from pocketlens.core.preprocess import Preprocess
+from pocketlens.core.split import Split
+
+SCHEMA: Final = 1
+MANIFEST: Final = "manifest.json"
+SPLIT: Final = "split.json"
+
+#: A directory with one of these was made by pocketlens and may be overwritten on request.
+OURS: Final = (MANIFEST, "compare.json", "predictions.json", ".pocketlens")
+
+
+@dataclass(frozen=True)
+class Input:
+    """What the network's file takes: with an embedded preprocessing, pixels instead of floats."""
+
+    dtype: str = "float32"
+    layout: str = "NCHW"
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Where a bundle comes from.
+
+    Attributes:
+        parents: one entry an ancestor, the oldest first: its `id`, `runtime`, `precision` and
+            the `method` that made it.
+        method: what made this bundle: `train`, `import`, `export` or a compression method.
+        config: the resolved configuration of that step.
+        data_hash: hash of the training samples' identities and labels.
+        versions: of the libraries that took part.
+    """
+
+    parents: tuple[Mapping[str, Any], ...] = ()
+    method: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    data_hash: str | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All that is known of a model beside its weights; see `docs/bundle.md`."""
+
+    task: Task
+    classes: tuple[str, ...]
+    preprocess: Preprocess
+    runtime: str
+    precision: str
+    model: Mapping[str, Any]
+    lineage: Lineage
+    class_info: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    input: Input = field(default_factory=Input)
+    thresholds: Mapping[str, float] | None = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    def to_json(self) -> str:
+        """The text of `manifest.json`."""
+        values = asdict(self) | {"preprocess": self.preprocess.to_dict()}
+        return json.dumps(values, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Manifest:
+        """The value that `to_json` wrote.
+
+        Raises:
+            BundleError: another schema, or fields missing, unknown or of the wrong kind.
+        """
+        if values.get("schema") != SCHEMA:
+            raise BundleError(
+                f"the manifest has schema {values.get('schema')!r}, this pocketlens reads {SCHEMA};"
+                " use the version that wrote it, or make the bundle again"
+            )
+        known = {f.name for f in fields(cls)}
+        if set(values) != known:
+            wrong = ", ".join(sorted(set(values) ^ known))
+            raise BundleError(f"the manifest lacks or has unknown fields: {wrong}")
+        if values["task"] not in ("single_label", "multi_label"):
+            raise BundleError(f"the manifest names an unknown task {values['task']!r}")
+        classes = values["classes"]
+        if not isinstance(classes, list) or not classes or len(set(classes)) != len(classes):
+            raise BundleError("the manifest's classes must be a list of different names")
+        try:
+            lineage = dict(values["lineage"])
+            lineage["parents"] = tuple(lineage.get("parents", ()))
+            converted = {
+                "classes": tuple(map(str, classes)),
+                "preprocess": Preprocess.from_dict(values["preprocess"]),
+                "input": Input(**values["input"]),
+                "lineage": Lineage(**lineage),
+            }
+            return cls(**{**values, **converted})
+        except (TypeError, KeyError, UserError) as error:
+            raise BundleError(f"the manifest is damaged: {error}") from error
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk whose files were found to be what the manifest says."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def id(self) -> str:
+        """Hash of what decides the predictions: files, preprocessing, classes, thresholds."""
+        m = self.manifest
+        # The split travels with the model but doesn't change what it answers.
+        files = {name: digest for name, digest in m.files.items() if name != SPLIT}
+        facts = [files, m.preprocess.to_dict(), m.classes, asdict(m.input), m.thresholds]
+        text = json.dumps([*facts, m.runtime, m.precision], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    @property
+    def split(self) -> Split:
+        """The remembered split; empty for an imported model."""
+        path = self.path / SPLIT
+        if not path.exists():
+            return Split()
+        return Split.from_dict(json.loads(path.read_text()))
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of what is shipped to run the network: the files named `model.*`."""
+        return sum(
+            (self.path / name).stat().st_size
+            for name in self.manifest.files
+            if name.startswith("model.")
+        )
+
+    def file(self, name: str) -> Path:
+        """One of the bundle's files.
+
+        Raises:
+            BundleError: the manifest has no such file.
+        """
+        if name not in self.manifest.files:
+            raise BundleError(f"{self.path} has no {name}; is its runtime really {name}?")
+        return self.path / name
+
+    def child_lineage(
+        self, method: str, config: Mapping[str, Any], versions: Mapping[str, str]
+    ) -> Lineage:
+        """Lineage for what is made from this bundle."""
+        mine = self.manifest
+        me = {
+            "id": self.id,
+            "runtime": mine.runtime,
+            "precision": mine.precision,
+            "method": mine.lineage.method,
+        }
+        return Lineage(
+            parents=(*mine.lineage.parents, me),
+            method=method,
+            config=config,
+            data_hash=mine.lineage.data_hash,
+            versions=versions,
+            seed=mine.lineage.seed,
+        )
+
+
+def read_bundle(path: str | os.PathLike[str]) -> Bundle:
+    """Open a bundle and check every file against its hash.
+
+    Raises:
+        BundleError: no bundle, an unknown schema, a missing or altered file, or a file outside
+            the directory; each with its own message.
+    """
+    root = Path(path)
+    if not (root / MANIFEST).is_file():
+        what = "has no manifest.json" if root.is_dir() else "does not exist"
+        raise BundleError(f"{root} is no bundle: it {what}")
+    try:
+        values = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise BundleError(f"{root / MANIFEST} can't be read: {error}") from error
+    if not isinstance(values, dict):
+        raise BundleError(f"{root / MANIFEST} does not hold an object")
+    try:
+        manifest = Manifest.from_dict(values)
+    except BundleError as error:
+        raise BundleError(f"{root}: {error}") from error
+    for name, digest in manifest.files.items():
+        _check_file(root, name, digest)
+    return Bundle(root, manifest)
+
+
+def _check_file(root: Path, name: str, digest: str) -> None:
+    file = root / name
+    pure = PurePosixPath(name)
+    outside = pure.is_absolute() or ".." in pure.parts or "\\" in name or not name
+    if outside or not file.resolve().is_relative_to(root.resolve()):
+        raise BundleError(f"{root}: the manifest names a file outside the bundle: {name!r}")
+    if not file.is_file():
+        raise BundleError(f"{root}: the file {name} is missing; copy the whole directory again")
+    if _sha256(file) != digest:
+        raise BundleError(
+            f"{root}: the file {name} was altered after the bundle was made; "
+            "copy it again or make it anew"
+        )
+
+
+@contextmanager
+def new_directory(out: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
+    """A temporary sibling that becomes `out` when the block ends well, else vanishes.
+
+    Raises:
+        UserError: `out` exists already, or its parent can't be written to.
+    """
+    target = Path(out)
+    refuse_existing(target, overwrite=overwrite)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+    except OSError as error:
+        raise UserError(f"can't write to {target.parent}: {error.strerror}") from error
+    try:
+        yield temporary
+        _replace(temporary, target, overwrite=overwrite)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def refuse_existing(out: Path, *, overwrite: bool = False) -> None:
+    """Refuse an `--out` that exists, before any work is done.
+
+    Raises:
+        UserError: it exists and may not be overwritten.
+    """
+    if not (out.exists() or out.is_symlink()):
+        return
+    if not overwrite:
+        raise UserError(f"{out} exists already; name another --out or pass --overwrite")
+    # A slip such as `--out photos --overwrite` must not cost anybody their photos.
+    if not out.is_dir() or (any(out.iterdir()) and not any((out / m).exists() for m in OURS)):
+        raise UserError(f"{out} was not made by pocketlens, so it is not overwritten; remove it")
+
+
+def write_bundle(
+    out: str | os.PathLike[str],
+    manifest: Manifest,
+    files: Mapping[str, Path | bytes],
+    *,
+    split: Split | None = None,
+    overwrite: bool = False,
+) -> Bundle:
+    """Write a bundle whole: files and manifest into a temporary sibling, then one rename.
+
+    Args:
+        manifest: its `files` are filled in here.
+        files: name -> bytes, or a file to copy.
+        split: to remember; None or an empty one writes none.
+
+    Raises:
+        UserError: `out` exists, or can't be written.
+    """
+    contents: dict[str, Path | bytes] = dict(files)
+    if split:
+        contents[SPLIT] = (json.dumps(split.to_dict(), indent=0) + "\n").encode()
+    with new_directory(out, overwrite=overwrite) as temporary:
+        for name, content in contents.items():
+            if isinstance(content, bytes):
+                (temporary / name).write_bytes(content)
+            else:
+                shutil.copyfile(content, temporary / name)
+        hashes = {name: _sha256(temporary / name) for name in sorted(contents)}
+        complete = Manifest(**{**vars(manifest), "files": hashes})
+        (temporary / MANIFEST).write_text(complete.to_json(), encoding="utf-8")
+    return Bundle(Path(out), complete)
+
+
+def _replace(temporary: Path, target: Path, *, overwrite: bool) -> None:
+    for file in temporary.rglob("*"):
+        if file.is_file() and not file.is_symlink():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+    old = None
+    if overwrite and (target.exists() or target.is_symlink()):
+        # A directory can't be replaced in one step; the old one is moved aside, so that at no
+        # moment half of either stands there.
+        old = target.with_name(f".{target.name}.{os.getpid()}.old")
+        target.rename(old)
+    try:
+        temporary.rename(target)
+    except OSError:
+        if old is not None:
+            old.rename(target)
+        raise
+    if old is not None:
+        if old.is_dir() and not old.is_symlink():
+            shutil.rmtree(old)
+        else:
+            old.unlink()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

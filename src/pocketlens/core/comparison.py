@@ -1,0 +1,137 @@
+"""The one table: a row a variant, all measured the same way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Literal
+
+Verdict = Literal[
+    "best",
+    "ok",
+    "slower",
+    "less_accurate",
+    "too_large",
+    "mismatch",
+    "failed",
+    "skipped",
+    "reference",
+]
+
+SCHEMA: Final = 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant. Shares and scores in percent, times in milliseconds; None: not measured.
+
+    Attributes:
+        drop: float score minus this score on the test images, in points; `drop_low` and
+            `drop_high` bound its 95 % interval.
+        val_drop: the same on the validation images, by which variants are chosen.
+        proven: `drop_high` is within the limit.
+        latency_ms: median at batch 1 of the network alone; `e2e_latency_ms` from a file's bytes.
+        throughput: images a second at `batch`.
+        speedup: against the float model in PyTorch; `speedup_float`: against the float model
+            in its fastest runtime.
+        noisy: the measurement's rounds differ too much to rank it.
+        agreement: percent of test images with the float model's answer.
+    """
+
+    name: str
+    runtime: str
+    precision: str
+    method: str
+    metric: str
+    score: float | None = None
+    drop: float | None = None
+    drop_low: float | None = None
+    drop_high: float | None = None
+    val_drop: float | None = None
+    proven: bool = False
+    loss: float | None = None
+    size_bytes: int | None = None
+    params: int | None = None
+    macs: int | None = None
+    latency_ms: float | None = None
+    latency_ms_p95: float | None = None
+    latency_ms_spread: float | None = None
+    e2e_latency_ms: float | None = None
+    throughput: float | None = None
+    batch: int | None = None
+    speedup: float | None = None
+    speedup_float: float | None = None
+    noisy: bool = False
+    agreement: float | None = None
+    verdict: Verdict = "ok"
+    reason: str = ""
+    path: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ClassDamage:
+    """What compression did to one class: recall and F1 of the float model and of a variant."""
+
+    row: str
+    label: str
+    num_samples: int
+    score_float: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A test photo whose answer changed, with a thumbnail as PNG or JPEG bytes in base64."""
+
+    row: str
+    filename: str
+    truth: str
+    before: str
+    after: str
+    confidence_before: float
+    confidence_after: float
+    thumbnail: str | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All rows with what they were measured on.
+
+    Attributes:
+        machine: processor, flags, threads, versions.
+        data: name, counts and metric of the scored data.
+        limits: what the gate was asked for.
+        confusion: row name -> counts KK, rows the truth (single-label, up to 60 classes).
+        damage, flips: the details behind the rows.
+        notes: what a reader should know.
+    """
+
+    rows: tuple[Row, ...]
+    machine: Mapping[str, Any]
+    data: Mapping[str, Any]
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    confusion: Mapping[str, list[list[int]]] = field(default_factory=dict)
+    damage: tuple[ClassDamage, ...] = ()
+    flips: tuple[Flip, ...] = ()
+    num_flips: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    def row(self, name: str) -> Row:
+        """The row of this name."""
+        return next(row for row in self.rows if row.name == name)
+
+    @property
+    def best(self) -> Row | None:
+        """The row to ship, if any passed."""
+        return next((row for row in self.rows if row.verdict == "best"), None)
+
+    def to_json(self) -> str:
+        """The text of `compare.json`; thumbnails stay in the report alone."""
+        values = asdict(self)
+        for flip in values["flips"]:
+            del flip["thumbnail"]
+        return json.dumps({"schema": SCHEMA} | values, indent=1, ensure_ascii=False) + "\n"

@@ -1,0 +1,150 @@
+"""Samples and data sets: what lies on disk, before any pixel is read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pocketlens.core.errors import DataError
+
+Task = Literal["single_label", "multi_label"]
+Part = Literal["train", "val", "test"]
+PARTS: tuple[Part, ...] = ("train", "val", "test")
+
+
+class Box(NamedTuple):
+    """A rectangle in pixels of the upright photo; x and y are its upper left corner."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    def __str__(self) -> str:
+        return ",".join(f"{value:g}" for value in self)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One thing to classify: a photo, or a box of one.
+
+    Attributes:
+        path: the file, relative to the data set's root (or absolute).
+        labels: class names; exactly one when the task is single-label.
+        box: the part of the photo that counts, or None for all of it.
+        group: samples of one group (patient, fabric) never go to different splits.
+        part: the split that the data's own layout gives, or None.
+        extra: further columns, in the order of `Dataset.extra_columns`.
+    """
+
+    path: str
+    labels: tuple[str, ...]
+    box: Box | None = None
+    group: str | None = None
+    part: Part | None = None
+    extra: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One kind of thing a person should look at, with a few of the places where it is."""
+
+    kind: str
+    message: str
+    count: int
+    examples: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for `--json`."""
+        return {
+            "kind": self.kind,
+            "message": self.message,
+            "count": self.count,
+            "examples": list(self.examples),
+        }
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled samples under one root.
+
+    Attributes:
+        classes: all class names, sorted; the order is that of the network's outputs.
+        class_info: what is known of a class beside its name, shown with predictions.
+        problems: what the reader of the format met (missing photos, empty folders).
+    """
+
+    root: Path
+    format: str
+    task: Task
+    classes: tuple[str, ...]
+    samples: Sequence[Sample]
+    class_info: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    extra_columns: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def file(self, sample: Sample) -> str:
+        """The path to open."""
+        return os.path.join(self.root, sample.path)
+
+    def class_counts(self) -> dict[str, int]:
+        """Samples a class, in the order of `classes`."""
+        counts = Counter(label for sample in self.samples for label in sample.labels)
+        return {name: counts[name] for name in self.classes}
+
+    def subset(self, samples: Sequence[Sample]) -> Dataset:
+        """The same data set with only these samples; classes stay as they are."""
+        return replace(self, samples=samples)
+
+
+def make_dataset(
+    root: Path,
+    format: str,
+    samples: Sequence[Sample],
+    *,
+    task: Task = "single_label",
+    class_info: Mapping[str, Mapping[str, Any]] | None = None,
+    extra_columns: tuple[str, ...] = (),
+    problems: Sequence[Problem] = (),
+    classes: Sequence[str] | None = None,
+) -> Dataset:
+    """Check what a reader found and put it into a `Dataset`.
+
+    Raises:
+        DataError: there is no sample.
+    """
+    if not samples:
+        details = "; ".join(f"{p.message} ({p.count})" for p in problems[:3])
+        raise DataError(
+            f"no labelled photo found in {root} as {format}" + (f": {details}" if details else "")
+        )
+    names = {label for sample in samples for label in sample.labels}
+    return Dataset(
+        root=root,
+        format=format,
+        task=task,
+        classes=tuple(sorted(names)) if classes is None else tuple(classes),
+        samples=samples,
+        class_info=class_info or {},
+        extra_columns=extra_columns,
+        problems=tuple(problems),
+    )
+
+
+def file_hash(path: str) -> str:
+    """128 bits of SHA-256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+
+
+def identity(photo_hash: str, box: Box | None) -> str:
+    """What makes a sample the same sample wherever it lies: its photo's bytes and its box."""
+    return photo_hash if box is None else f"{photo_hash}@{box}"

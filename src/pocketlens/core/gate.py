@@ -1,0 +1,126 @@
+"""Never ship worse: the rule by which a variant passes, and which one is best.
+
+The drop on validation images must be at most the limit. Test images, used once, reject when even
+the lower end of the drop's interval exceeds it. A variant is proven when the upper end is within
+it. It may not be slower than the float model in its fastest runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from pocketlens.core.comparison import Row, Verdict
+
+Goal = Literal["latency", "size"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a variant must keep to.
+
+    Attributes:
+        max_drop: points of the metric.
+        max_size_mb: megabytes (10^6 bytes) of the shipped files.
+        max_latency_ms: median at batch 1.
+        goal: what `best` means among those that pass.
+    """
+
+    max_drop: float = 0.5
+    max_size_mb: float | None = None
+    max_latency_ms: float | None = None
+    goal: Goal = "latency"
+
+
+def judge(row: Row, limits: Limits) -> Row:
+    """The row with its verdict and the reason for it; `failed` and `skipped` rows stay."""
+    if row.verdict in ("failed", "skipped", "mismatch"):
+        return row
+    verdict, reason = _verdict(row, limits)
+    proven = row.drop_high is not None and row.drop_high <= limits.max_drop
+    return replace(row, verdict=verdict, reason=reason, proven=proven)
+
+
+def _verdict(row: Row, limits: Limits) -> tuple[Verdict, str]:
+    if row.drop is None:
+        return "failed", "it was not scored"
+    if row.val_drop is not None and row.val_drop > limits.max_drop:
+        return "less_accurate", (
+            f"loses {row.val_drop:.2f} points on validation images, limit {limits.max_drop:g}"
+        )
+    if row.val_drop is None and row.drop > limits.max_drop:
+        return "less_accurate", f"loses {row.drop:.2f} points, limit {limits.max_drop:g}"
+    if row.drop_low is not None and row.drop_low > limits.max_drop:
+        return "less_accurate", (
+            f"loses at least {row.drop_low:.2f} points on test images (95 %), "
+            f"limit {limits.max_drop:g}"
+        )
+    if limits.max_size_mb is not None and (row.size_bytes or 0) > limits.max_size_mb * 1e6:
+        return "too_large", (
+            f"{(row.size_bytes or 0) / 1e6:.2f} MB, limit {limits.max_size_mb:g} MB"
+        )
+    if limits.max_latency_ms is not None and (row.latency_ms or 0) > limits.max_latency_ms:
+        return "slower", f"{row.latency_ms:.2f} ms, limit {limits.max_latency_ms:g} ms"
+    if row.speedup_float is not None and row.speedup_float < 1:
+        return "slower", (
+            f"takes {1 / row.speedup_float:.2f} times as long as the float model in its "
+            "fastest runtime"
+        )
+    return "ok", ""
+
+
+def choose(rows: Iterable[Row], limits: Limits, *, reference: str) -> tuple[Row, ...]:
+    """Judge all rows and name exactly one `best`.
+
+    If no compressed variant passes, the float model in its fastest runtime is the best, even
+    where it keeps to no other limit: then the reason says so.
+
+    Args:
+        reference: name of the float row that drops are counted from.
+    """
+    judged = [judge(row, limits) for row in rows]
+    judged = [
+        replace(row, verdict="reference", reason="the float model that others are compared with")
+        if row.name == reference and row.verdict in ("ok", "slower")
+        else row
+        for row in judged
+    ]
+    passing = [row for row in judged if row.verdict == "ok" or _is_fit_reference(row, limits)]
+    if passing:
+        best = min(passing, key=lambda row: _rank(row, limits.goal))
+        reason = "the smallest" if limits.goal == "size" else "the fastest"
+        reason += " that passes" if limits.goal == "size" or best.latency_ms else " not measured"
+    else:
+        floats = [row for row in judged if row.precision == "float32" and row.drop is not None]
+        if not floats:
+            return tuple(judged)
+        best = min(floats, key=lambda row: _rank(row, "latency"))
+        reason = "nothing passes, so the float model in its fastest runtime stays"
+        if best.reason and best.name != reference:
+            reason += f" ({best.reason})"
+    if best.noisy:
+        reason += "; the machine was too noisy to rank it surely"
+    return tuple(
+        replace(row, verdict="best", reason=reason) if row.name == best.name else row
+        for row in judged
+    )
+
+
+def _is_fit_reference(row: Row, limits: Limits) -> bool:
+    """The reference itself may be the best, if it is the fastest float and within the limits."""
+    if row.verdict != "reference" or (row.speedup_float is not None and row.speedup_float < 1):
+        return False
+    return _verdict(row, limits)[0] == "ok"
+
+
+def _rank(row: Row, goal: Goal) -> tuple[float, float]:
+    latency = row.latency_ms if row.latency_ms is not None else float("inf")
+    size = float(row.size_bytes if row.size_bytes is not None else "inf")
+    return (size, latency) if goal == "size" else (latency, size)
+
+
+def fastest_float(rows: Sequence[Row]) -> Row | None:
+    """The float32 row with the lowest median latency."""
+    timed = [r for r in rows if r.precision == "float32" and r.latency_ms is not None]
+    return min(timed, key=lambda row: row.latency_ms or 0.0, default=None)

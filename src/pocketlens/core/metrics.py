@@ -1,0 +1,222 @@
+"""Scores over logits and labels: pure functions, in percent.
+
+Every score takes `weights_BN`, one row of sample weights a bootstrap resample, and gives one
+value a row; a single row of ones is the plain score. So the figure in the table and the figures
+behind its interval come from the same lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketlens.core.dataset import Task
+from pocketlens.core.errors import UserError
+
+Metric = Literal["macro_f1", "accuracy", "map"]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+DEFAULT_METRIC: Final[Mapping[Task, Metric]] = {"single_label": "macro_f1", "multi_label": "map"}
+
+
+def check_metric(metric: str, task: Task) -> Metric:
+    """The metric, if it exists for this task.
+
+    Raises:
+        UserError: it doesn't.
+    """
+    known: tuple[Metric, ...] = ("macro_f1", "accuracy") if task == "single_label" else (
+        "map",
+        "macro_f1",
+    )
+    for name in known:
+        if name == metric:
+            return name
+    raise UserError(f"no metric {metric!r} for {task} data; use one of {', '.join(known)}")
+
+
+def softmax(logits_NK: NDArray[Any]) -> Floats:
+    """Probabilities that add up to 1 along the last axis."""
+    shifted = logits_NK.astype(np.float64)
+    shifted = np.exp(shifted - shifted.max(axis=-1, keepdims=True))
+    result: Floats = shifted / shifted.sum(axis=-1, keepdims=True)
+    return result
+
+
+def sigmoid(logits_NK: NDArray[Any]) -> Floats:
+    """One independent probability a class."""
+    x = logits_NK.astype(np.float64)
+    # exp of the negative magnitude can't overflow, whichever the sign.
+    small = np.exp(-np.abs(x))
+    result: Floats = np.where(x >= 0, 1, small) / (1 + small)
+    return result
+
+
+def probabilities(logits_NK: NDArray[Any], task: Task) -> Floats:
+    """Softmax for one label a photo, sigmoid for many."""
+    return softmax(logits_NK) if task == "single_label" else sigmoid(logits_NK)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a network said of N samples, beside the truth.
+
+    Attributes:
+        task: decides how logits are read.
+        logits_NK: float32.
+        truth: class indices N (single-label) or a 0/1 matrix NK (multi-label).
+        thresholds_K: above which probability a label is given (multi-label).
+    """
+
+    task: Task
+    logits_NK: NDArray[np.float32]
+    truth: NDArray[Any]
+    thresholds_K: Floats | None = None
+
+    def __len__(self) -> int:
+        return len(self.logits_NK)
+
+    @property
+    def predicted(self) -> NDArray[Any]:
+        """Class indices N, or the 0/1 matrix NK of labels given."""
+        if self.task == "single_label":
+            return self.logits_NK.argmax(axis=1)
+        thresholds = 0.5 if self.thresholds_K is None else self.thresholds_K
+        return sigmoid(self.logits_NK) >= thresholds
+
+
+def score(metric: Metric, scored: Scored, weights_BN: Floats | None = None) -> Floats:
+    """The metric in percent, one value a row of weights (one row of ones by default)."""
+    weights = np.ones((1, len(scored))) if weights_BN is None else weights_BN
+    return _METRICS[metric](scored, weights) * 100
+
+
+def accuracy(scored: Scored, weights_BN: Floats) -> Floats:
+    """Share of samples whose (set of) labels is exactly right."""
+    right = scored.predicted == scored.truth
+    if right.ndim == 2:
+        right = right.all(axis=1)
+    result: Floats = weights_BN @ right.astype(np.float64) / weights_BN.sum(axis=1)
+    return result
+
+
+def class_scores(scored: Scored, weights_BN: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Precision, recall, F1 and support, each BK; 0 where a quotient has no meaning."""
+    predicted, truth = scored.predicted, scored.truth
+    num_classes = scored.logits_NK.shape[1]
+    if scored.task == "multi_label":
+        hits = weights_BN @ (predicted & (truth == 1)).astype(np.float64)
+        given = weights_BN @ predicted.astype(np.float64)
+        support = weights_BN @ truth.astype(np.float64)
+    else:
+        shape = (len(weights_BN), num_classes)
+        hits, given, support = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+        right = predicted == truth
+        for row, w in enumerate(weights_BN):
+            hits[row] = np.bincount(truth[right], w[right], minlength=num_classes)
+            given[row] = np.bincount(predicted, w, minlength=num_classes)
+            support[row] = np.bincount(truth, w, minlength=num_classes)
+    return _divide(hits, given), _divide(hits, support), _divide(2 * hits, given + support), support
+
+
+def macro_f1(scored: Scored, weights_BN: Floats) -> Floats:
+    """Mean F1 over the classes that have samples in the scored data."""
+    _, _, f1, support = class_scores(scored, weights_BN)
+    return _mean_over_present(f1, support)
+
+
+def mean_average_precision(scored: Scored, weights_BN: Floats) -> Floats:
+    """Mean over classes with positives of the area under precision-recall."""
+    ap, support = average_precision(scored, weights_BN)
+    return _mean_over_present(ap, support)
+
+
+def average_precision(scored: Scored, weights_BN: Floats) -> tuple[Floats, Floats]:
+    """Average precision and positives, each BK.
+
+    AP = sum over thresholds n of (R_n - R_{n-1}) P_n, equal scores being one threshold; the
+    definition that scikit-learn's `average_precision_score` uses.
+    """
+    num_classes = scored.logits_NK.shape[1]
+    positives = scored.truth == 1
+    ap = np.zeros((len(weights_BN), num_classes))
+    for k in range(num_classes):
+        if not positives[:, k].any():
+            continue
+        order = np.argsort(-scored.logits_NK[:, k], kind="stable")
+        sorted_scores = scored.logits_NK[order, k]
+        last_of_equal = np.append(np.flatnonzero(np.diff(sorted_scores)), len(order) - 1)
+        weights = weights_BN[:, order]
+        hits = np.cumsum(weights * positives[order, k], axis=1)[:, last_of_equal]
+        given = np.cumsum(weights, axis=1)[:, last_of_equal]
+        gained = np.diff(hits, axis=1, prepend=0)
+        ap[:, k] = _divide((gained * _divide(hits, given)).sum(axis=1), hits[:, -1])
+    return ap, weights_BN @ positives.astype(np.float64)
+
+
+_METRICS: Final[Mapping[Metric, Callable[[Scored, Floats], Floats]]] = {
+    "accuracy": accuracy,
+    "macro_f1": macro_f1,
+    "map": mean_average_precision,
+}
+
+
+def loss(scored: Scored) -> float:
+    """Mean cross entropy (single-label) or binary cross entropy (multi-label), in nats."""
+    x = scored.logits_NK.astype(np.float64)
+    if scored.task == "single_label":
+        top = x.max(axis=1, keepdims=True)
+        log_sum = np.log(np.exp(x - top).sum(axis=1)) + top[:, 0]
+        return float(np.mean(log_sum - x[np.arange(len(x)), scored.truth]))
+    return float(np.mean(np.maximum(x, 0) - x * scored.truth + np.log1p(np.exp(-np.abs(x)))))
+
+
+def summary(scored: Scored) -> dict[str, float]:
+    """Every metric by name, in percent; `loss` in nats."""
+    one = np.ones((1, len(scored)))
+    precision, recall, f1, support = (values[0] for values in class_scores(scored, one))
+    present = support > 0
+    values = {
+        "accuracy": float(accuracy(scored, one)[0]) * 100,
+        "macro_precision": float(precision[present].mean()) * 100 if present.any() else 0.0,
+        "macro_recall": float(recall[present].mean()) * 100 if present.any() else 0.0,
+        "macro_f1": float(f1[present].mean()) * 100 if present.any() else 0.0,
+        "loss": loss(scored),
+        "num_classes_scored": int(present.sum()),
+    }
+    if scored.task == "multi_label":
+        hits = float((scored.predicted & (scored.truth == 1)).sum())
+        given, true = float(scored.predicted.sum()), float(scored.truth.sum())
+        values["map"] = float(mean_average_precision(scored, one)[0]) * 100
+        values["micro_precision"] = 100 * hits / given if given else 0.0
+        values["micro_recall"] = 100 * hits / true if true else 0.0
+        values["micro_f1"] = 100 * 2 * hits / (given + true) if given + true else 0.0
+    return values
+
+
+def confusion_matrix(scored: Scored) -> Ints:
+    """Counts KK of single-label samples: rows are the truth, columns the prediction."""
+    num_classes = scored.logits_NK.shape[1]
+    flat = scored.truth * num_classes + scored.predicted
+    return np.bincount(flat, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def agreement(a: Scored, b: Scored) -> float:
+    """Percent of samples on which both give the same label (or the same set of labels)."""
+    same = a.predicted == b.predicted
+    return float(np.mean(same.all(axis=1) if same.ndim == 2 else same)) * 100
+
+
+def _divide(a: Floats, b: Floats) -> Floats:
+    return np.divide(a, b, out=np.zeros_like(a), where=b > 0)
+
+
+def _mean_over_present(values_BK: Floats, support_BK: Floats) -> Floats:
+    present = support_BK > 0
+    return _divide((values_BK * present).sum(axis=1), present.sum(axis=1).astype(np.float64))

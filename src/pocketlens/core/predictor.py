@@ -1,0 +1,239 @@
+"""Preprocessing + session + classes -> predictions.
+
+The command line, the service, the page, the measures and the comparison all use this.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketlens.core.bundle import Manifest
+from pocketlens.core.dataset import Box
+from pocketlens.core.decode import MAX_PIXELS
+from pocketlens.core.errors import ImageError, UserError
+from pocketlens.core.metrics import Floats, probabilities
+from pocketlens.core.session import Session
+from pocketlens.core.stream import batched, run_ahead
+
+#: A path, an encoded file's bytes, or decoded upright RGB pixels `image_HWC` uint8.
+ImageSource = str | os.PathLike[str] | bytes | NDArray[np.uint8]
+
+
+class Request(NamedTuple):
+    """One thing to classify: an image, or a box of it."""
+
+    source: ImageSource
+    box: Box | None = None
+
+
+class Answer(NamedTuple):
+    """What the network said: `logits_K`, or the reason why it was not asked."""
+
+    request: Request
+    logits_K: NDArray[np.float32] | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one image or box.
+
+    Attributes:
+        filename: as it was given; empty for bytes and pixels.
+        label: the most probable class; None for multi-label answers and for errors.
+        confidence: its probability, 0 to 1 (multi-label: of the most probable class).
+        labels: multi-label: the classes above their threshold, the most probable first.
+        probabilities_K: of all classes, in the order of `classes`.
+        info: what the bundle knows of the label.
+        error: why there is no answer, or None.
+    """
+
+    filename: str
+    classes: tuple[str, ...] = field(repr=False)
+    label: str | None = None
+    confidence: float | None = None
+    labels: tuple[str, ...] = ()
+    probabilities_K: Floats | None = field(default=None, repr=False)
+    box: Box | None = None
+    info: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    error: str | None = None
+
+    @property
+    def index(self) -> int | None:
+        """Number of `label` in `classes`."""
+        return None if self.label is None else self.classes.index(self.label)
+
+    def top(self, k: int = 5) -> list[tuple[str, float]]:
+        """The `k` most probable classes with their probabilities."""
+        if self.probabilities_K is None:
+            return []
+        order = np.argsort(-self.probabilities_K, kind="stable")[:k]
+        return [(self.classes[i], float(self.probabilities_K[i])) for i in order]
+
+
+class Predictor:
+    """An opened bundle. Close it, or use it in a `with` block, to free the runtime."""
+
+    def __init__(self, manifest: Manifest, session: Session, *, batch_size: int = 8) -> None:
+        self.manifest = manifest
+        self.batch_size = batch_size
+        self._session: Session | None = session
+        names = manifest.classes
+        per_class = manifest.thresholds or {}
+        self.thresholds_K = np.array([per_class.get(name, 0.5) for name in names])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the logits."""
+        return self.manifest.classes
+
+    def __enter__(self) -> Predictor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the runtime's session."""
+        self._session = None
+
+    def predict(
+        self,
+        images: ImageSource | Iterable[ImageSource],
+        boxes: Sequence[Box | Sequence[float] | None] | None = None,
+    ) -> list[Prediction]:
+        """Predictions for images, in order.
+
+        Args:
+            images: one or many paths, bytes or RGB arrays HWC uint8.
+            boxes: one `(x, y, width, height)` or None an image, in pixels of the upright photo;
+                name an image twice to ask for two of its boxes.
+
+        Raises:
+            UserError: the number of boxes isn't that of the images. An image that can't be
+                read raises nothing: its prediction has an `error`.
+        """
+        single = isinstance(images, str | os.PathLike | bytes | np.ndarray)
+        sources: list[ImageSource] = [images] if single else list(images)  # type: ignore[list-item,arg-type]
+        if boxes is not None and len(boxes) != len(sources):
+            raise UserError(f"{len(sources)} images need as many boxes, not {len(boxes)}")
+        chosen = [None if b is None else Box(*b) for b in boxes or [None] * len(sources)]
+        return list(self.stream(map(Request, sources, chosen)))
+
+    def stream(
+        self, requests: Iterable[Request], *, max_pixels: int = MAX_PIXELS
+    ) -> Iterator[Prediction]:
+        """Predictions for any number of requests, decoding ahead; memory stays flat."""
+        for answer in self.answers(requests, max_pixels=max_pixels):
+            yield self._prediction(answer)
+
+    def answers(
+        self, requests: Iterable[Request], *, max_pixels: int = MAX_PIXELS
+    ) -> Iterator[Answer]:
+        """Logits for any number of requests, in order, decoding ahead in threads."""
+
+        def prepare(request: Request) -> NDArray[np.float32] | str:
+            try:
+                return self.prepare(request, max_pixels=max_pixels)
+            except ImageError as error:
+                return str(error)
+
+        def keep(request: Request) -> tuple[Request, NDArray[np.float32] | str]:
+            return request, prepare(request)
+
+        workers = max(2, available_cores())
+        ahead = run_ahead(keep, requests, workers=workers, depth=2 * self.batch_size + workers)
+        for batch in batched(ahead, self.batch_size):
+            inputs = [value for _, value in batch if not isinstance(value, str)]
+            logits = iter(self.logits(np.stack(inputs)) if inputs else ())
+            for request, value in batch:
+                if isinstance(value, str):
+                    yield Answer(request, None, value)
+                    continue
+                row = next(logits)
+                if np.isfinite(row).all():
+                    yield Answer(request, row, None)
+                else:
+                    yield Answer(request, None, "the network answered with NaN or infinity")
+
+    def prepare(self, request: Request, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.float32]:
+        """`input_CHW` of one request.
+
+        Raises:
+            ImageError: the file or the image can't be read.
+        """
+        preprocess = self.manifest.preprocess
+        source, box = request
+        if isinstance(source, np.ndarray):
+            if source.ndim != 3 or source.shape[2] != 3 or source.dtype != np.uint8:
+                raise ImageError("pixels must be an RGB array HWC of uint8")
+            return preprocess.normalize(
+                preprocess.fit(source if box is None else preprocess.crop(source, box))
+            )
+        return preprocess(read_bytes(source), box, max_pixels=max_pixels)
+
+    def logits(self, input_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
+        """`logits_NK` of prepared inputs."""
+        if self._session is None:
+            raise UserError("this predictor is closed; load the bundle again")
+        logits_NK = self._session(input_NCHW)
+        expected = (len(input_NCHW), len(self.classes))
+        if logits_NK.shape != expected:
+            raise UserError(
+                f"the network gave logits of shape {logits_NK.shape}, the bundle's classes need "
+                f"{expected}; its class names don't belong to this network"
+            )
+        return logits_NK
+
+    def _prediction(self, answer: Answer) -> Prediction:
+        source, box = answer.request
+        filename = os.fspath(source) if isinstance(source, str | os.PathLike) else ""
+        if answer.logits_K is None:
+            return Prediction(filename, self.classes, box=box, error=answer.error)
+        task = self.manifest.task
+        probs = probabilities(answer.logits_K, task)
+        top = int(probs.argmax())
+        labels: tuple[str, ...] = ()
+        if task == "multi_label":
+            order = np.argsort(-probs, kind="stable")
+            labels = tuple(self.classes[i] for i in order if probs[i] >= self.thresholds_K[i])
+        label = self.classes[top] if task == "single_label" else None
+        return Prediction(
+            filename,
+            self.classes,
+            label=label,
+            confidence=float(probs[top]),
+            labels=labels,
+            probabilities_K=probs,
+            box=box,
+            info=self.manifest.class_info.get(label or "", {}),
+        )
+
+
+def read_bytes(source: str | os.PathLike[str] | bytes) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        ImageError: it can't be read.
+    """
+    if isinstance(source, bytes):
+        return source
+    try:
+        return Path(source).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ImageError(f"can't be read: {reason}") from error
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,193 @@
+"""The preprocessing contract: bytes -> image_HWC uint8 RGB -> input_CHW float32.
+
+One frozen value, made at training time and stored in every artifact. Training, calibration,
+evaluation, the benchmark, the command line and the service all call this and nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from typing import Any, Final, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pocketlens.core.dataset import Box
+from pocketlens.core.decode import MAX_PIXELS, decode_image, to_array
+from pocketlens.core.errors import ImageError, UserError
+
+Resize = Literal["stretch", "crop", "pad"]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
+
+_PILLOW: Final = {name: Image.Resampling[name.upper()] for name in get_args(Interpolation)}
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a photo becomes the network's input.
+
+    Attributes:
+        height, width: size of the network's input in pixels.
+        resize: `stretch` to the size whatever the shape; `crop`: scale until the shorter side
+            is `size / crop_pct`, then cut out the centre; `pad`: scale until the longer side
+            fits, then fill up with `pad_color`.
+        interpolation: the resampling filter, by Pillow's names.
+        antialias: whether the filter widens when shrinking, as Pillow does. Without it the
+            result is that of OpenCV's and most phones' plain bilinear sampling.
+        crop_pct: share of the scaled shorter side that `crop` keeps, in (0, 1].
+        mean, std: for pixels divided by 255, in RGB order.
+        box_margin: a box grows by this share of its width and height on each side before it
+            is cut out.
+        pad_color: RGB, 0 to 255, used by `pad`.
+    """
+
+    height: int
+    width: int
+    resize: Resize = "crop"
+    interpolation: Interpolation = "bilinear"
+    antialias: bool = True
+    crop_pct: float = 1.0
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    box_margin: float = 0.0
+    pad_color: tuple[int, int, int] = (0, 0, 0)
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1:
+            raise UserError(f"the input size must be at least 1x1, not {self.width}x{self.height}")
+        if self.resize not in get_args(Resize):
+            raise UserError(f"resize must be one of {', '.join(get_args(Resize))}")
+        if self.interpolation not in _PILLOW:
+            raise UserError(f"interpolation must be one of {', '.join(_PILLOW)}")
+        if not self.antialias and self.interpolation not in ("nearest", "bilinear", "bicubic"):
+            raise UserError(f"{self.interpolation} is only defined with antialias")
+        if not 0 < self.crop_pct <= 1:
+            raise UserError("crop_pct must be above 0 and at most 1")
+        if self.box_margin < 0 or not math.isfinite(self.box_margin):
+            raise UserError("box_margin must not be negative")
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(s > 0 for s in self.std):
+            raise UserError("mean and std need three numbers each, std above 0")
+
+    def __call__(
+        self, data: bytes, box: Box | None = None, *, max_pixels: int = MAX_PIXELS
+    ) -> NDArray[np.float32]:
+        """The whole way: a file's bytes, optionally a box, to `input_CHW`, float32."""
+        return self.normalize(self.fit(self.decode(data, box, max_pixels=max_pixels)))
+
+    def decode(
+        self, data: bytes, box: Box | None = None, *, max_pixels: int = MAX_PIXELS
+    ) -> NDArray[np.uint8]:
+        """Bytes to upright `image_HWC` RGB, cut to the box with its margin.
+
+        Raises:
+            ImageError: the image can't be read, or the box has no area inside it.
+        """
+        image = decode_image(data, max_pixels=max_pixels)
+        return to_array(image if box is None else image.crop(self._edges(box, image.size)))
+
+    def crop(self, image_HWC: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
+        """Cut decoded pixels to a box with its margin, as `decode` does."""
+        left, top, right, bottom = self._edges(box, (image_HWC.shape[1], image_HWC.shape[0]))
+        return image_HWC[top:bottom, left:right]
+
+    def fit(self, image_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The geometric step: any size to `height` x `width`, still uint8."""
+        image = Image.fromarray(np.ascontiguousarray(image_HWC))
+        if self.resize == "stretch":
+            return to_array(self._resample(image, self.width, self.height))
+        if self.resize == "crop":
+            image = self._resample(image, *self._covering_size(image.size))
+            return to_array(_centre(image, self.width, self.height))
+        ratio = max(image.width / self.width, image.height / self.height)
+        # A very long photo would otherwise shrink to a side of no pixels.
+        width, height = (max(1, round(side / ratio)) for side in image.size)
+        image = self._resample(image, width, height)
+        canvas = Image.new("RGB", (self.width, self.height), self.pad_color)
+        canvas.paste(image, ((self.width - width) // 2, (self.height - height) // 2))
+        return to_array(canvas)
+
+    def normalize(self, image_HWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Pixels to `input_CHW`: `(pixel / 255 - mean) / std`, float32.
+
+        A table of the 256 possible values gives the formula's very result, faster.
+        """
+        input_CHW = np.empty((3, *image_HWC.shape[:2]), dtype=np.float32)
+        for channel in range(3):
+            np.take(self._table[channel], image_HWC[..., channel], out=input_CHW[channel])
+        return input_CHW
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a manifest."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Preprocess:
+        """The value that `to_dict` wrote.
+
+        Raises:
+            UserError: an unknown or missing key, or a value out of range.
+        """
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(values) - known)
+        missing = sorted({"height", "width"} - set(values))
+        if unknown or missing:
+            raise UserError(
+                f"preprocessing has {'unknown' if unknown else 'no'} "
+                f"{', '.join(unknown or missing)}; known: {', '.join(sorted(known))}"
+            )
+        try:
+            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        except TypeError as error:
+            raise UserError(f"preprocessing has a value of the wrong kind: {error}") from error
+
+    @cached_property
+    def _table(self) -> NDArray[np.float32]:
+        values = np.arange(256, dtype=np.float32) / np.float32(255)
+        mean = np.asarray(self.mean, dtype=np.float32)[:, None]
+        std = np.asarray(self.std, dtype=np.float32)[:, None]
+        table: NDArray[np.float32] = (values[None] - mean) / std
+        return table
+
+    def _covering_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Size after scaling, as torchvision rounds it (square) or timm does (otherwise)."""
+        target_w = math.floor(self.width / self.crop_pct)
+        target_h = math.floor(self.height / self.crop_pct)
+        width, height = size
+        if target_w != target_h:
+            ratio = min(width / target_w, height / target_h)
+            return max(1, round(width / ratio)), max(1, round(height / ratio))
+        if width <= height:
+            return target_w, int(target_w * height / width)
+        return int(target_w * width / height), target_w
+
+    def _resample(self, image: Image.Image, width: int, height: int) -> Image.Image:
+        resample = _PILLOW[self.interpolation]
+        if image.size == (width, height):
+            return image
+        if self.antialias:
+            return image.resize((width, height), resample)
+        return image.transform(
+            (width, height), Image.Transform.EXTENT, (0, 0, *image.size), resample
+        )
+
+    def _edges(self, box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Whole-pixel edges of the box with its margin, inside the photo."""
+        if box.width <= 0 or box.height <= 0:
+            raise ImageError(f"the box {box} has no area")
+        dx, dy = box.width * self.box_margin, box.height * self.box_margin
+        left = max(0, math.floor(box.x - dx))
+        top = max(0, math.floor(box.y - dy))
+        right = min(size[0], math.ceil(box.x + box.width + dx))
+        bottom = min(size[1], math.ceil(box.y + box.height + dy))
+        if left >= right or top >= bottom:
+            raise ImageError(f"the box {box} lies outside the photo of {size[0]}x{size[1]} pixels")
+        return left, top, right, bottom
+
+
+def _centre(image: Image.Image, width: int, height: int) -> Image.Image:
+    # Python's round halves to even, as torchvision's center crop does.
+    left, top = round((image.width - width) / 2), round((image.height - height) / 2)
+    return image.crop((left, top, left + width, top + height))

@@ -1,0 +1,49 @@
+"""Optional dependencies: a module, or an error that names the pip command."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from importlib import metadata
+from types import ModuleType
+from typing import Final
+
+from pocketlens.core.errors import MissingExtraError
+
+#: Extra -> the modules it brings; the first lines of `pocketlens plugins` come from here.
+MODULES: Final = {
+    "train": ("torch", "torchvision", "timm"),
+    "onnx": ("onnx", "onnxscript"),
+}
+
+
+def installed(extra: str) -> bool:
+    """Whether all modules of an extra can be found; an empty name needs nothing."""
+    return all(importlib.util.find_spec(name) for name in MODULES.get(extra, ()))
+
+
+def require(module: str, *, extra: str) -> ModuleType:
+    """Import an optional module.
+
+    Raises:
+        MissingExtraError: it isn't installed; the message names the pip command.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != module.split(".")[0]:
+            raise
+        raise MissingExtraError(
+            f"this needs {module}, which is not installed: pip install 'pocketlens[{extra}]'"
+        ) from error
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Installed versions, pocketlens first; packages that aren't there are left out."""
+    found: dict[str, str] = {}
+    for package in ("pocketlens", *packages):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,1 @@
+"""Measures: score, latency, operations, the machine, duplicates."""

@@ -1,0 +1,112 @@
+"""The folder is the registry: a new file in a family's folder is a new plugin.
+
+A plugin is a module: the first line of its docstring is its summary, `EXTRA` the optional
+dependency it needs (empty for none), `Config` its frozen dataclass of options, and one verb.
+Names are file names with `-` for `_`; files that begin with `_` are helpers.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, get_args, get_origin, get_type_hints
+
+from pocketlens.core.errors import UserError
+from pocketlens.extras import installed
+
+FAMILIES: Final = ("datasets", "models", "compression", "runtimes", "reports")
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """What `pocketlens plugins` tells of one."""
+
+    name: str
+    summary: str
+    installed: bool
+    extra: str
+
+
+def names(family: str) -> list[str]:
+    """Plugins of a family, by name; nothing is imported but the family's empty package."""
+    assert family in FAMILIES, family
+    package = importlib.import_module(f"pocketlens.{family}")
+    found = (module.name for module in pkgutil.iter_modules(package.__path__))
+    return sorted(name.replace("_", "-") for name in found if not name.startswith("_"))
+
+
+def load(family: str, name: str) -> Any:
+    """The plugin's module.
+
+    Raises:
+        UserError: there is none of this name.
+    """
+    if name not in names(family):
+        raise UserError(f"no {name!r} among the {family}: choose from {', '.join(names(family))}")
+    return importlib.import_module(f"pocketlens.{family}.{name.replace('-', '_')}")
+
+
+@cache
+def describe(family: str, name: str) -> Plugin:
+    """Summary and needs of a plugin, read from its source without importing it."""
+    spec = find_spec(f"pocketlens.{family}.{name.replace('-', '_')}")
+    assert spec is not None
+    assert spec.origin is not None
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    summary = (ast.get_docstring(tree) or "").split("\n", 1)[0]
+    extra = ""
+    for node in tree.body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        if isinstance(target, ast.Name) and target.id == "EXTRA":
+            extra = ast.literal_eval(node.value)  # type: ignore[attr-defined]
+    return Plugin(name, summary, installed(extra), extra)
+
+
+def configure(plugin: ModuleType, options: dict[str, Any]) -> Any:
+    """The plugin's `Config` from options by name; text is turned into the field's type.
+
+    Raises:
+        UserError: an option the plugin doesn't have, or a value that doesn't fit.
+    """
+    config = plugin.Config
+    hints = get_type_hints(config)
+    known = {field.name for field in fields(config)}
+    values: dict[str, Any] = {}
+    for key, value in options.items():
+        name = key.replace("-", "_")
+        if name not in known:
+            choices = ", ".join(f"--{n.replace('_', '-')}" for n in sorted(known)) or "none"
+            raise UserError(f"--{key} is no option here; its options: {choices}")
+        values[name] = _convert(f"--{key}", value, hints[name])
+    missing = [
+        f.name
+        for f in fields(config)
+        if f.name not in values and f.default is MISSING and f.default_factory is MISSING
+    ]
+    if missing:
+        raise UserError(f"{plugin.__name__.rsplit('.', 1)[1]} needs --{missing[0]}")
+    return config(**values)
+
+
+def _convert(option: str, value: Any, hint: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    choices = get_args(hint)
+    if get_origin(hint) is not None and all(isinstance(choice, str) for choice in choices):
+        if value not in choices:
+            raise UserError(f"{option} must be one of {', '.join(choices)}, not {value!r}")
+        return value
+    kinds = [kind for kind in (choices or (hint,)) if kind is not type(None)]
+    kind = kinds[0]
+    try:
+        if kind is bool:
+            return {"true": True, "yes": True, "false": False, "no": False}[value.lower()]
+        return kind(value)
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{option} needs a value of kind {kind.__name__}, not {value!r}") from error

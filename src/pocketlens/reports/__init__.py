@@ -1,0 +1,1 @@
+"""Reports: one renderer a file, pure functions of a comparison."""

@@ -1,0 +1,1 @@
+"""Training: augmentation, loading, the loop."""
