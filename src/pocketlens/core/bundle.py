@@ -26,7 +26,8 @@ MANIFEST: Final = "manifest.json"
 SPLIT: Final = "split.json"
 
 #: A directory with one of these was made by pocketlens and may be overwritten on request.
-OURS: Final = (MANIFEST, "compare.json", "predictions.json", ".pocketlens")
+MARKER: Final = ".pocketlens"
+OURS: Final = (MANIFEST, "compare.json", "predictions.json", MARKER)
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ class Answer(NamedTuple):
     request: Request
     logits_K: NDArray[np.float32] | None
     error: str | None
+    not_finite: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ class Predictor:
                 if np.isfinite(row).all():
                     yield Answer(request, row, None)
                 else:
-                    yield Answer(request, None, "the network answered with NaN or infinity")
+                    yield Answer(request, None, "the network answered with NaN or infinity", True)
 
     def prepare(self, request: Request, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.float32]:
         """`input_CHW` of one request.

@@ -1,0 +1,47 @@
+"""Flags that several verbs share."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from pocketlens.core.dataset import Dataset
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class DataOptions:
+    """How to read DATA."""
+
+    format: str | None = None
+    """Format of DATA; recognised by default (`pocketlens plugins` lists all)."""
+
+    exclude: Path | None = None
+    """CSV of samples to leave out (filename, box, reason), as `check --exclude-to` writes it."""
+
+    group_column: str | None = None
+    """Column of a table whose samples must stay together in the split."""
+
+    def read(self, path: Path) -> Dataset:
+        """The data set."""
+        from pocketlens.workflows.data import read_dataset
+
+        return read_dataset(
+            path, format=self.format, exclude=self.exclude, group_column=self.group_column
+        )
+
+
+Overwrite = Annotated[bool, Parameter(negative="", help="Replace what was made at --out before.")]
+Resume = Annotated[bool, Parameter(negative="", help="Go on where an interrupted run stopped.")]
+Json = Annotated[bool, Parameter(negative="", help="Print the result as one JSON object.")]
+Threads = Annotated[int | None, Parameter(help="Processor threads; default: all cores.")]
+Out = Annotated[Path, Parameter(help="Directory to make; it must not exist yet.")]
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """One object on stdout."""
+    print(json.dumps(value, indent=1, ensure_ascii=False))

@@ -1,0 +1,49 @@
+"""`pocketlens check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from pocketlens.cli._options import DataOptions, Json, print_json
+
+_DATA = DataOptions()
+
+
+def run(
+    data: Path,
+    /,
+    *,
+    reading: Annotated[DataOptions, Parameter(name="*")] = _DATA,
+    exclude_to: Path | None = None,
+    strict: Annotated[bool, Parameter(negative="")] = False,
+    json: Json = False,
+) -> None:
+    """Is this data ready for training?
+
+    Counts by class and split, unreadable files, exact and near duplicates (and those that cross
+    splits or labels), sizes, tiny classes. No photo is moved or deleted.
+
+    Example: `pocketlens check photos/ --exclude-to exclude.csv`
+
+    Parameters
+    ----------
+    data
+        Folder with one folder a class, or a table (CSV) with image and label.
+    exclude_to
+        Write the samples that are better left out to this CSV, one reason a line.
+    strict
+        Exit with 2 when there is any problem.
+    """
+    from pocketlens.core.errors import DataError
+    from pocketlens.workflows.check import check, describe
+
+    result = check(reading.read(data), exclude_to=exclude_to)
+    if json:
+        print_json(result.to_dict())
+    else:
+        print(describe(result))
+    if strict and result.problems:
+        raise DataError(f"{data} has {len(result.problems)} kinds of problems")

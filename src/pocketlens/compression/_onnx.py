@@ -1,0 +1,39 @@
+"""What the ONNX methods share."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+def first_convolutions(model: Any) -> list[str]:
+    """Names of the convolutions that read the network's input, directly or through other nodes
+    that only rearrange or shift it.
+    """
+    reached = {tensor.name for tensor in model.graph.input}
+    found = []
+    for node in model.graph.node:  # in topological order
+        if not reached & set(node.input):
+            continue
+        if node.op_type in ("Conv", "Gemm", "MatMul"):
+            found.append(node.name)
+        else:
+            reached |= set(node.output)
+    return found
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the quantizer's advice about its own options from the user."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.setLevel(level)

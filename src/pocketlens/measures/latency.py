@@ -1,0 +1,214 @@
+"""Latency and throughput of variants, measured so that the figures can be compared.
+
+One process a variant; blocks of calls take turns, the others idle meanwhile; the first calls of
+each block are thrown away. Changing network at every call would empty the caches and flatter the
+smaller network; one block each would take the machine's moods for differences.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+import numpy as np
+
+from pocketlens.core.errors import UserError
+from pocketlens.core.predictor import Request
+from pocketlens.progress import bar
+
+CALLS: Final = 25
+DISCARDED: Final = 3
+ROUNDS: Final = 7
+_BLOCK_MS: Final = 150.0
+
+#: Blocks that differ by more than this (interquartile range over median) can't be ranked.
+NOISY_PERCENT: Final = 10.0
+
+#: Large buffers stay with the process instead of going back to the system after each call, which
+#: costs eager PyTorch up to half of its speed; all variants get it, so that none is flattered.
+_ALLOCATOR: Final = "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=1073741824"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Figures of one variant.
+
+    Attributes:
+        latency_ms: median of the blocks' medians at batch 1, network alone; `p95_ms` over all
+            calls; `spread_percent` the blocks' interquartile range over their median.
+        e2e_latency_ms: median from a file's bytes on disk to logits.
+        throughput: images a second at `batch`.
+        blocks_ms: medians of the blocks in order; blocks of one round are paired.
+        failed: why it could not be measured, or None.
+    """
+
+    latency_ms: float = math.nan
+    p95_ms: float = math.nan
+    spread_percent: float = math.nan
+    e2e_latency_ms: float = math.nan
+    throughput: float = math.nan
+    batch: int = 1
+    blocks_ms: tuple[float, ...] = field(default=(), repr=False)
+    failed: str | None = None
+
+    @property
+    def noisy(self) -> bool:
+        """Whether the blocks differ too much to rank this variant."""
+        return not self.spread_percent <= NOISY_PERCENT
+
+
+def speedup(reference: Timing, other: Timing) -> float:
+    """How many times faster `other` is: the median over rounds of the paired blocks' ratio."""
+    return float(np.median(np.divide(reference.blocks_ms, other.blocks_ms)))
+
+
+def measure_latency(
+    bundles: Mapping[str, Path],
+    requests: Sequence[Request],
+    *,
+    threads: int,
+    batch: int = 16,
+    rounds: int = ROUNDS,
+) -> dict[str, Timing]:
+    """Time all variants in turns.
+
+    Args:
+        bundles: name -> directory.
+        requests: photos to time with; their files are read again at each end-to-end call.
+        threads: of each runtime.
+        batch: for the throughput.
+    """
+    if not requests:
+        raise UserError("no photo to measure with")
+    timings: dict[str, Timing] = {}
+    with ExitStack() as stack:
+        workers: dict[str, _Worker] = {}
+        for name, path in bundles.items():
+            try:
+                workers[name] = stack.enter_context(_Worker(path, requests, threads, batch))
+            except _WorkerError as error:
+                timings[name] = Timing(failed=str(error))
+        calls = {name: _calls_a_block(worker) for name, worker in workers.items()}
+        blocks: dict[str, list[list[float]]] = {name: [] for name in workers}
+        whole: dict[str, list[float]] = {name: [] for name in workers}
+        rates: dict[str, list[float]] = {name: [] for name in workers}
+        with bar("measuring latency", rounds * len(workers)) as advance:
+            for number in range(rounds):
+                for name in _rotated(list(workers), number):
+                    worker = workers[name]
+                    blocks[name].append(worker.time("network", calls[name])[DISCARDED:])
+                    if number < 3:
+                        whole[name] += worker.time("e2e", CALLS)[DISCARDED:]
+                        rates[name] += worker.time("batch", 4)[1:]
+                    advance()
+    for name in workers:
+        medians = [float(np.median(block)) for block in blocks[name]]
+        low, middle, high = np.percentile(medians, [25, 50, 75])
+        timings[name] = Timing(
+            latency_ms=float(middle),
+            p95_ms=float(np.percentile(np.concatenate(blocks[name]), 95)),
+            spread_percent=float((high - low) / middle * 100),
+            e2e_latency_ms=float(np.median(whole[name])),
+            throughput=batch / float(np.median(rates[name])) * 1000,
+            batch=batch,
+            blocks_ms=tuple(medians),
+        )
+    return timings
+
+
+def _calls_a_block(worker: _Worker) -> int:
+    """Enough calls for a block to last, at least 25; this first block warms the process up."""
+    typical = float(np.median(worker.time("network", 10)[DISCARDED:]))
+    worker.time("batch", 1)
+    return DISCARDED + max(CALLS, min(200, math.ceil(_BLOCK_MS / typical)))
+
+
+def _rotated(names: list[str], by: int) -> list[str]:
+    by %= max(1, len(names))
+    return names[by:] + names[:by]
+
+
+class _WorkerError(Exception):
+    pass
+
+
+class _Worker:
+    """A process that has one variant open."""
+
+    def __init__(
+        self, bundle: Path, requests: Sequence[Request], threads: int, batch: int
+    ) -> None:
+        self._order = {
+            "bundle": str(bundle.resolve()),
+            "threads": threads,
+            "batch": batch,
+            "requests": [(os.path.abspath(str(r.source)), r.box) for r in requests],  # noqa: PTH100
+        }
+
+    def __enter__(self) -> _Worker:
+        environment = os.environ | {"GLIBC_TUNABLES": _ALLOCATOR}
+        # A file, since a pipe that nobody reads would stop a process that says much.
+        self._errors = tempfile.TemporaryFile("w+")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "pocketlens.measures._latency_worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env=environment,
+        )
+        self._send(self._order)
+        if self._receive() != "ready":
+            reason = self._last_words()
+            self.__exit__(None, None, None)
+            raise _WorkerError(reason)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        self._errors.close()
+
+    def time(self, kind: str, calls: int) -> list[float]:
+        """Milliseconds of each of `calls` calls."""
+        self._send({"kind": kind, "calls": calls})
+        line = self._receive()
+        if not line:
+            raise UserError(f"measuring {self._order['bundle']} failed: {self._last_words()}")
+        times: list[float] = json.loads(line)
+        return times
+
+    def _send(self, value: object) -> None:
+        assert self._process.stdin is not None
+        # A process that is gone is found out by `_receive`, and its last words say why.
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(value) + "\n")
+            self._process.stdin.flush()
+
+    def _receive(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def _last_words(self) -> str:
+        self._process.wait(timeout=10)
+        self._errors.seek(0)
+        lines = self._errors.read().strip().splitlines()
+        return lines[-1] if lines else "the process ended"

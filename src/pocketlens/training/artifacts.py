@@ -1,0 +1,80 @@
+"""What a run leaves for people: history, learning curves, confusion matrix, split."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pocketlens.core.dataset import Dataset
+from pocketlens.core.metrics import Scored, confusion_matrix
+from pocketlens.core.split import Split
+from pocketlens.core.text import csv_cell
+from pocketlens.extras import require
+
+
+def write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
+    """`history.csv`: a row an epoch."""
+    _write(path, list(history[0]), (row.values() for row in history))
+
+
+def write_confusion(path: Path, scored: Scored, classes: Sequence[str]) -> None:
+    """`confusion_matrix.csv`: rows are the truth, columns the prediction."""
+    counts = confusion_matrix(scored)
+    names = [csv_cell(name) for name in classes]
+    rows = ([name, *map(int, row)] for name, row in zip(names, counts, strict=True))
+    _write(path, ["truth", *names], rows)
+
+
+def write_split(path: Path, dataset: Dataset, identities: Sequence[str], split: Split) -> None:
+    """`split.csv`: which sample is in which part, with its labels and further columns."""
+    part_of = split.part_of()
+    extra = [name for name in dataset.extra_columns if name not in _SPLIT_COLUMNS]
+    positions = [dataset.extra_columns.index(name) for name in extra]
+    rows = (
+        [
+            csv_cell(sample.path),
+            "" if sample.box is None else str(sample.box),
+            csv_cell("|".join(sample.labels)),
+            csv_cell(sample.group or ""),
+            part_of.get(identity, ""),
+            *(csv_cell(sample.extra[i]) if sample.extra else "" for i in positions),
+        ]
+        for sample, identity in zip(dataset.samples, identities, strict=True)
+    )
+    _write(path, [*_SPLIT_COLUMNS, *map(csv_cell, extra)], rows)
+
+
+_SPLIT_COLUMNS = ("filename", "box", "label", "group", "split")
+
+
+def write_curves(path: Path, history: Sequence[Mapping[str, float]], metric: str) -> None:
+    """`curves.png`: loss and score over the epochs."""
+    require("matplotlib", extra="train")
+    from matplotlib.figure import Figure
+
+    epochs = [row["epoch"] for row in history]
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot(epochs, [row["train_loss"] for row in history], "o-", label="training")
+    left.plot(epochs, [row["val_loss"] for row in history], "s--", label="validation")
+    left.set(title="Loss", xlabel="epoch", ylabel="nats")
+    left.legend()
+    for name, style in ((metric, "o-"), ("accuracy", "s--")):
+        key = f"val_{name}"
+        if key in history[0] and name != "loss":
+            right.plot(epochs, [row[key] for row in history], style, label=name.replace("_", " "))
+    right.set(title="Validation score", xlabel="epoch", ylabel="percent")
+    right.legend()
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    figure.savefig(path, dpi=110)
+
+
+def _write(path: Path, header: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(list(row) for row in rows)

@@ -1,0 +1,324 @@
+"""From bundles to rows: scored on the same photos, timed in the same turns, judged by one gate."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
+
+from pocketlens.core import metrics
+from pocketlens.core.bootstrap import paired_drop
+from pocketlens.core.bundle import Bundle
+from pocketlens.core.comparison import ClassDamage, Comparison, Flip, Row
+from pocketlens.core.errors import MissingExtraError, UserError
+from pocketlens.core.examples import Examples
+from pocketlens.core.gate import Limits, choose, fastest_float
+from pocketlens.core.metrics import Metric, Scored
+from pocketlens.core.predictor import available_cores, read_bytes
+from pocketlens.core.preprocess import Preprocess
+from pocketlens.measures.latency import Timing, measure_latency, speedup
+from pocketlens.measures.machine import describe_machine
+from pocketlens.measures.score import Outcome
+from pocketlens.progress import say
+from pocketlens.workflows.evaluate import run_bundle
+
+_MAX_FLIPS: Final = 24
+_MAX_CONFUSION_CLASSES: Final = 60
+_THUMBNAIL: Final = 112
+_TIMED_PHOTOS: Final = 16
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One bundle to put into the table, or the reason why there is none.
+
+    Attributes:
+        verdict, reason: for variants that could not be made.
+    """
+
+    name: str
+    bundle: Bundle | None
+    method: str = ""
+    runtime: str = ""
+    precision: str = ""
+    verdict: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A variant's answers on test and validation photos."""
+
+    test: Outcome
+    val: Outcome | None
+
+
+def tabulate(
+    variants: Sequence[Variant],
+    reference: str,
+    test: Examples,
+    val: Examples | None,
+    *,
+    metric: Metric,
+    limits: Limits,
+    data: Mapping[str, Any],
+    threads: int | None = None,
+    batch: int = 16,
+    known: Mapping[str, Scores] | None = None,
+    config: Mapping[str, Any] | None = None,
+    home: Path | None = None,
+) -> Comparison:
+    """Score, time and judge all variants.
+
+    Args:
+        reference: name of the float variant that drops are counted from.
+        val: photos by which variants were chosen; None where there are none.
+        known: scores that are there already.
+        home: the comparison's own directory; bundles in it are named relative to it.
+    """
+    threads = threads or available_cores()
+    scores: dict[str, Scores] = dict(known or {})
+    failed: dict[str, Row] = {}
+    for variant in variants:
+        if variant.bundle is None or variant.name in scores:
+            continue
+        try:
+            scores[variant.name] = score_variant(variant.bundle, test, val, threads, variant.name)
+        except MissingExtraError as error:
+            failed[variant.name] = replace(_empty_row(variant, metric), verdict="skipped", reason=str(error))
+        except UserError as error:
+            failed[variant.name] = replace(_empty_row(variant, metric), verdict="failed", reason=str(error))
+    if reference not in scores:
+        reason = failed[reference].reason if reference in failed else "there is none"
+        raise UserError(f"the float model to compare with can't be scored: {reason}")
+    bundles = {v.name: v.bundle.path for v in variants if v.bundle is not None and v.name in scores}
+    timed = min(_TIMED_PHOTOS, len(scores[reference].test.examples))
+    requests = [scores[reference].test.examples.request(i) for i in range(timed)]
+    say(f"measuring the latency of {len(bundles)} variants with {threads} threads, in turns")
+    timings = measure_latency(bundles, requests, threads=threads, batch=batch)
+    rows = []
+    for variant in variants:
+        if variant.name in scores:
+            row = _row(variant, metric, scores[reference], scores[variant.name], home)
+            rows.append(_with_timing(row, timings[variant.name]))
+        else:
+            rows.append(failed.get(variant.name) or _empty_row(variant, metric))
+    rows = _with_speedups(rows, timings, reference)
+    judged = choose(rows, limits, reference=reference)
+    ref = scores[reference].test
+    others = {n: s.test for n, s in scores.items() if n != reference}
+    return Comparison(
+        rows=judged,
+        machine=describe_machine(threads),
+        data={**data, "num_test": len(ref.scored), "num_val": 0 if val is None else len(val)},
+        limits=vars(limits),
+        classes=ref.examples.classes,
+        confusion=_confusions({reference: ref, **others}),
+        damage=tuple(_damage(reference, ref, others)),
+        flips=tuple(_flips(ref, others)),
+        num_flips={n: int((~_same(ref.scored, o.scored)).sum()) for n, o in others.items()},
+        notes=_notes(ref, scores[reference].val),
+        config=config or {},
+    )
+
+
+def score_variant(
+    bundle: Bundle, test: Examples, val: Examples | None, threads: int | None, name: str
+) -> Scores:
+    """Answers on test and validation photos.
+
+    Raises:
+        UserError: the runtime isn't there, or the answers are no numbers.
+    """
+    return Scores(
+        run_bundle(bundle, test, threads=threads, text=f"{name}: test"),
+        None if not val else run_bundle(bundle, val, threads=threads, text=f"{name}: validation"),
+    )
+
+
+def drop_of(metric: Metric, reference: Outcome, other: Outcome) -> float:
+    """Points lost, without an interval."""
+    lost = metrics.score(metric, reference.scored) - metrics.score(metric, other.scored)
+    return float(lost[0])
+
+
+def _empty_row(variant: Variant, metric: Metric) -> Row:
+    bundle = variant.bundle
+    manifest = None if bundle is None else bundle.manifest
+    return Row(
+        name=variant.name,
+        runtime=variant.runtime if manifest is None else manifest.runtime,
+        precision=variant.precision if manifest is None else manifest.precision,
+        method=variant.method,
+        metric=metric,
+        verdict="failed" if not variant.verdict else variant.verdict,  # type: ignore[arg-type]
+        reason=variant.reason,
+    )
+
+
+def _row(variant: Variant, metric: Metric, reference: Scores, scores: Scores, home: Path | None) -> Row:
+    bundle = variant.bundle
+    assert bundle is not None
+    ref, test = reference.test, scores.test
+    drop = paired_drop(metric, ref.scored, test.scored, units=ref.examples.units)
+    val_drop = None
+    if reference.val is not None and scores.val is not None:
+        val_drop = drop_of(metric, reference.val, scores.val)
+    model = bundle.manifest.model
+    return Row(
+        name=variant.name,
+        runtime=bundle.manifest.runtime,
+        precision=bundle.manifest.precision,
+        method=variant.method or bundle.manifest.lineage.method,
+        metric=metric,
+        score=float(metrics.score(metric, test.scored)[0]),
+        drop=drop.drop,
+        drop_low=drop.low,
+        drop_high=drop.high,
+        val_drop=val_drop,
+        loss=metrics.loss(test.scored),
+        size_bytes=bundle.size_bytes,
+        params=model.get("params"),
+        macs=model.get("macs"),
+        agreement=metrics.agreement(ref.scored, test.scored),
+        path=_path_for_reader(bundle.path, home),
+        metrics=metrics.summary(test.scored),
+    )
+
+
+def _path_for_reader(path: Path, home: Path | None) -> str:
+    inside = home is not None and path.resolve().is_relative_to(home.resolve())
+    return str(path.resolve().relative_to(home.resolve()) if home and inside else path)
+
+
+def _with_timing(row: Row, timing: Timing) -> Row:
+    if timing.failed is not None:
+        return replace(row, verdict="failed", reason=f"can't be timed: {timing.failed}")
+    return replace(
+        row,
+        latency_ms=timing.latency_ms,
+        latency_ms_p95=timing.p95_ms,
+        latency_ms_spread=timing.spread_percent,
+        e2e_latency_ms=timing.e2e_latency_ms,
+        throughput=timing.throughput,
+        batch=timing.batch,
+        noisy=timing.noisy,
+    )
+
+
+def _with_speedups(rows: list[Row], timings: Mapping[str, Timing], reference: str) -> list[Row]:
+    fastest = fastest_float(rows)
+
+    def against(name: str | None, row: Row) -> float | None:
+        if name is None or row.latency_ms is None or timings[name].failed is not None:
+            return None
+        return speedup(timings[name], timings[row.name])
+
+    # `speedup` is against PyTorch where the float model runs there.
+    eager = next((r.name for r in rows if r.runtime == "torch" and r.precision == "float32"), None)
+    return [
+        replace(
+            row,
+            speedup=against(eager or reference, row),
+            speedup_float=against(None if fastest is None else fastest.name, row),
+        )
+        for row in rows
+    ]
+
+
+def _same(a: Scored, b: Scored) -> Any:
+    same = a.predicted == b.predicted
+    return same.all(axis=1) if same.ndim == 2 else same
+
+
+def _confusions(outcomes: Mapping[str, Outcome]) -> dict[str, list[list[int]]]:
+    first = next(iter(outcomes.values()))
+    if first.scored.task != "single_label" or len(first.examples.classes) > _MAX_CONFUSION_CLASSES:
+        return {}
+    return {n: metrics.confusion_matrix(o.scored).tolist() for n, o in outcomes.items()}
+
+
+def _damage(name: str, reference: Outcome, others: Mapping[str, Outcome]) -> list[ClassDamage]:
+    one = np.ones((1, len(reference.scored)))
+    _, _, before, support = metrics.class_scores(reference.scored, one)
+    found = []
+    for row, outcome in others.items():
+        _, _, after, _ = metrics.class_scores(outcome.scored, one)
+        found += [
+            ClassDamage(row, label, int(n), 100 * float(f), 100 * float(a))
+            for label, n, f, a in zip(
+                reference.examples.classes, support[0], before[0], after[0], strict=True
+            )
+            if n > 0
+        ]
+    return found
+
+
+def _flips(reference: Outcome, others: Mapping[str, Outcome]) -> list[Flip]:
+    examples, classes = reference.examples, reference.examples.classes
+    task = reference.scored.task
+    before_NK = metrics.probabilities(reference.scored.logits_NK, task)
+    found: list[Flip] = []
+    thumbnails: dict[int, str | None] = {}
+    for row, outcome in others.items():
+        after_NK = metrics.probabilities(outcome.scored.logits_NK, task)
+        changed = np.flatnonzero(~_same(reference.scored, outcome.scored))
+        # The photos whose answer moved most come first.
+        moved = np.abs(after_NK - before_NK).max(axis=1)[changed]
+        for i in changed[np.argsort(-moved, kind="stable")][:_MAX_FLIPS]:
+            if i not in thumbnails:
+                thumbnails[i] = _thumbnail(examples, int(i))
+            found.append(
+                Flip(
+                    row=row,
+                    filename=examples.samples[i].path,
+                    truth=" | ".join(examples.samples[i].labels),
+                    before=_names(reference.scored.predicted[i], classes),
+                    after=_names(outcome.scored.predicted[i], classes),
+                    confidence_before=float(before_NK[i].max()) * 100,
+                    confidence_after=float(after_NK[i].max()) * 100,
+                    thumbnail=thumbnails[i],
+                )
+            )
+    return found
+
+
+def _names(predicted: Any, classes: Sequence[str]) -> str:
+    if np.ndim(predicted) == 0:
+        return classes[int(predicted)]
+    return " | ".join(classes[k] for k in np.flatnonzero(predicted)) or "none"
+
+
+def _thumbnail(examples: Examples, index: int) -> str | None:
+    source, box = examples.request(index)
+    assert isinstance(source, str | Path)
+    spec = Preprocess(_THUMBNAIL, _THUMBNAIL, resize="pad", pad_color=(127, 127, 127))
+    image = Image.fromarray(spec.fit(spec.decode(read_bytes(source), box)))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=80)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _notes(test: Outcome, val: Outcome | None) -> tuple[str, ...]:
+    notes = []
+    for name, outcome in (("test", test), ("validation", val)):
+        if outcome is not None and outcome.errors:
+            first = next(iter(outcome.errors.items()))
+            notes.append(
+                f"{len(outcome.errors)} {name} photos can't be read and are not scored, such as "
+                f"{first[0]} ({first[1]})"
+            )
+    if val is None:
+        notes.append("there are no validation photos, so the limit is applied to the test photos")
+    if test.examples.num_dropped:
+        notes.append(
+            f"{test.examples.num_dropped} test samples of classes that the model doesn't know are "
+            f"not scored: {', '.join(test.examples.unknown_classes[:10])}"
+        )
+    return tuple(notes)

@@ -1,0 +1,197 @@
+"""`compress`: one compression step on a bundle."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketlens import plugins
+from pocketlens.compression._step import Calibration, Context
+from pocketlens.core.bundle import Bundle, refuse_existing
+from pocketlens.core.errors import ImageError, UserError
+from pocketlens.core.predictor import Predictor, Request, available_cores
+from pocketlens.core.split import Split
+from pocketlens.core.stream import batched, run_ahead
+from pocketlens.progress import say, track, warn
+from pocketlens.workflows.convert import export
+from pocketlens.workflows.data import DataLike, Hashed, as_dataset, identities
+from pocketlens.workflows.open import BundleLike, as_bundle
+
+_BATCH = 8
+
+
+def compress(
+    bundle: BundleLike,
+    *,
+    method: str,
+    out: str | os.PathLike[str],
+    data: DataLike | Hashed | None = None,
+    calibration: DataLike | None = None,
+    overwrite: bool = False,
+    **options: Any,
+) -> Bundle:
+    """Make one compression step.
+
+    A method that needs the ONNX file of a torch bundle has it exported first.
+
+    Args:
+        data: the bundle's data; ranges are found on its training part, class-balanced.
+        calibration: other photos for that; their labels don't matter.
+        options: those of the method's `Config`.
+
+    Raises:
+        UserError: the method doesn't take this bundle, or photos it needs were not named.
+    """
+    source = as_bundle(bundle)
+    target = Path(out)
+    refuse_existing(target, overwrite=overwrite)
+    plugin = plugins.load("compression", method)
+    config = plugins.configure(plugin, options)
+    if plugin.NEEDS_CALIBRATION and data is None and calibration is None:
+        raise UserError(
+            f"{method} finds its ranges on photos: pass --data (the photos it was trained on) or "
+            "--calibration (other photos like those it will see)"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = _as_taken(source, method, plugin.TAKES, Path(folder) / "step")
+        context = Context(
+            out=target,
+            overwrite=overwrite,
+            calibration=_calibration_source(source, data, calibration),
+        )
+        result: Bundle = plugin.apply(prepared, config, context)
+    return result
+
+
+def _as_taken(bundle: Bundle, method: str, takes: tuple[str, str], folder: Path) -> Bundle:
+    """The bundle in the form a method takes, by an export where that is unambiguous."""
+    runtime, precision = takes
+    manifest = bundle.manifest
+    if manifest.precision != precision:
+        raise UserError(
+            f"{method} takes a {precision} model, {bundle.path} is {manifest.precision}; "
+            "give it the bundle that this one was made from"
+        )
+    if manifest.runtime == runtime:
+        return bundle
+    say(f"{method} works on {runtime} files, so {bundle.path} is exported first")
+    return export(bundle, runtime=runtime, out=folder)
+
+
+@dataclass(frozen=True)
+class _Photos:
+    requests: list[Request]
+    identities: list[str]
+    labels: list[str]
+    source: str
+
+
+def _calibration_source(
+    bundle: Bundle, data: DataLike | Hashed | None, calibration: DataLike | None
+) -> Callable[[int, int], Calibration]:
+    """Photos are read only when a method asks for them."""
+
+    def choose(num_images: int, seed: int) -> Calibration:
+        if calibration is not None:
+            photos = _all_photos(identities(as_dataset(calibration)))
+        elif data is not None:
+            hashed = data if isinstance(data, Hashed) else identities(as_dataset(data))
+            photos = _training_photos(hashed, bundle.split)
+        else:
+            raise UserError("this method needs photos: pass --data or --calibration")
+        chosen = class_balanced(photos.labels, num_images, seed)
+        if len(chosen) < num_images:
+            warn(f"only {len(chosen)} of {num_images} calibration photos are there; all are used")
+        requests = [photos.requests[i] for i in chosen]
+        split = mark_calibrated(bundle.split, [photos.identities[i] for i in chosen])
+        return Calibration(
+            lambda: _batches(bundle, requests), len(requests), photos.source, split
+        )
+
+    return choose
+
+
+def _all_photos(hashed: Hashed) -> _Photos:
+    dataset = hashed.dataset
+    return _Photos(
+        [Request(dataset.file(s), s.box) for s in dataset.samples],
+        list(hashed.identities),
+        [s.labels[0] if s.labels else "" for s in dataset.samples],
+        f"{len(dataset)} samples of {dataset.root.name}",
+    )
+
+
+def _training_photos(hashed: Hashed, split: Split) -> _Photos:
+    """The training part; for a bundle without a split, what the data calls its training part."""
+    part_of = split.part_of()
+    dataset = hashed.dataset
+    if split:
+        kept = [i for i, key in enumerate(hashed.identities) if part_of.get(key) == "train"]
+        if not kept:
+            raise UserError(
+                f"none of the photos in {dataset.root} is one that {'the bundle'} was trained on; "
+                "pass the same data, or photos by --calibration"
+            )
+    else:
+        kept = [i for i, sample in enumerate(dataset.samples) if sample.part == "train"]
+        if not kept:
+            raise UserError(
+                f"an imported model must not be calibrated on photos it is scored on, and "
+                f"{dataset.root} has no training part: pass other photos by --calibration"
+            )
+    return _all_photos(
+        Hashed(
+            dataset.subset([dataset.samples[i] for i in kept]),
+            [hashed.identities[i] for i in kept],
+        )
+    )
+
+
+def class_balanced(labels: list[str], num: int, seed: int) -> list[int]:
+    """Indices of `num` samples, as many of each class as there are, in a seeded order."""
+    rng = np.random.default_rng(seed)
+    by_class: dict[str, list[int]] = {}
+    for i in rng.permutation(len(labels)):
+        by_class.setdefault(labels[i], []).append(int(i))
+    chosen: list[int] = []
+    queues = [by_class[name] for name in sorted(by_class)]
+    while len(chosen) < num and any(queues):
+        for queue in queues:
+            if queue and len(chosen) < num:
+                chosen.append(queue.pop())
+    return chosen
+
+
+def mark_calibrated(split: Split, calibrated: list[str]) -> Split:
+    """Remember photos that were looked at and belong to no part, so that none is ever scored."""
+    known = split.part_of()
+    extra = sorted({key for key in calibrated if known.get(key) not in ("train", "calibration")})
+    return replace(split, calibration=tuple(sorted({*split.calibration, *extra})))
+
+
+def _batches(bundle: Bundle, requests: list[Request]) -> Iterator[NDArray[np.float32]]:
+    """Inputs through the bundle's own preprocessing; unreadable photos are left out and named."""
+    predictor = Predictor(bundle.manifest, session=_never_called)
+
+    def prepare(request: Request) -> NDArray[np.float32] | None:
+        try:
+            return predictor.prepare(request)
+        except ImageError as error:
+            warn(f"{request.source} was not calibrated on: {error}")
+            return None
+
+    ahead = run_ahead(prepare, requests, workers=available_cores(), depth=2 * _BATCH)
+    found = (value for value in track(ahead, "calibrating", len(requests)) if value is not None)
+    for batch in batched(found, _BATCH):
+        yield np.stack(batch)
+
+
+def _never_called(input_NCHW: NDArray[np.float32], /) -> NDArray[np.float32]:
+    raise AssertionError("calibration prepares inputs only")

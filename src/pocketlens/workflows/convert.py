@@ -1,0 +1,157 @@
+"""`export` and `import`: the same model for another runtime, and ready-trained ones as they are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pocketlens import plugins
+from pocketlens.core.bundle import Bundle, Lineage, Manifest, refuse_existing, write_bundle
+from pocketlens.core.errors import UserError
+from pocketlens.core.preprocess import Preprocess
+from pocketlens.extras import require, versions
+from pocketlens.progress import say
+from pocketlens.workflows.open import BundleLike, as_bundle
+from pocketlens.workflows.train import describe_model, find_family
+
+
+def export(
+    bundle: BundleLike,
+    *,
+    runtime: str,
+    out: str | os.PathLike[str],
+    overwrite: bool = False,
+    **options: Any,
+) -> Bundle:
+    """The same model for another runtime; to its own runtime it is copied.
+
+    Args:
+        options: those of the runtime's `Config`.
+
+    Raises:
+        UserError: the bundle can't be turned into that runtime's form.
+    """
+    source = as_bundle(bundle)
+    target = Path(out)
+    refuse_existing(target, overwrite=overwrite)
+    plugin = plugins.load("runtimes", runtime)
+    if source.manifest.runtime == runtime:
+        say(f"{source.path} is made for {runtime} already; it is copied as it is")
+        return copy_bundle(source, target, overwrite=overwrite)
+    if not hasattr(plugin, "export"):
+        raise UserError(
+            f"nothing can be exported to {runtime}; it is what training writes. Runtimes to "
+            f"export to: {', '.join(_exporting())}"
+        )
+    if source.manifest.runtime != "torch":
+        raise UserError(
+            f"{source.path} is a {source.manifest.runtime} bundle; export the torch bundle it "
+            "was made from"
+        )
+    config = plugins.configure(plugin, options)
+    result: Bundle = plugin.export(source, target, config, overwrite=overwrite)
+    return result
+
+
+def copy_bundle(bundle: Bundle, out: Path, *, overwrite: bool = False) -> Bundle:
+    """The same bundle at another place."""
+    files = {name: bundle.path / name for name in bundle.manifest.files}
+    return write_bundle(out, bundle.manifest, files, overwrite=overwrite)
+
+
+def import_model(
+    model: str,
+    *,
+    out: str | os.PathLike[str],
+    weights: str = "auto",
+    image_size: int | None = None,
+    preprocess: str | os.PathLike[str] | None = None,
+    class_names: str | os.PathLike[str] | None = None,
+    multi_label: bool = False,
+    overwrite: bool = False,
+) -> Bundle:
+    """Make a bundle of a ready-trained network as it is.
+
+    Args:
+        model: a timm network's name (its ImageNet head is kept; the classes are WordNet ids), or
+            the path of an ONNX file.
+        weights: for a name: `auto`, or a file or directory.
+        image_size: for a name: another input size than the weights were trained with.
+        preprocess: for an ONNX file: a YAML file with the fields of `Preprocess`, and optionally
+            `layout: NHWC`.
+        class_names: for an ONNX file: a text file with one class a line, in the order of the
+            outputs.
+        multi_label: for an ONNX file: its outputs are independent.
+
+    Raises:
+        UserError: no weights, or files that are missing, damaged or don't fit each other.
+    """
+    target = Path(out)
+    refuse_existing(target, overwrite=overwrite)
+    if model.lower().endswith(".onnx"):
+        from pocketlens.workflows._import_onnx import import_onnx
+
+        return import_onnx(
+            Path(model), target, preprocess, class_names, multi_label, overwrite=overwrite
+        )
+    if Path(model).suffix in (".pth", ".pt", ".pkl", ".safetensors"):
+        raise UserError(
+            f"{model} holds weights but no network; name the network and pass --weights {model}"
+        )
+    return _import_by_name(model, target, weights, image_size, overwrite=overwrite)
+
+
+def _import_by_name(
+    model: str, target: Path, weights: str, image_size: int | None, *, overwrite: bool
+) -> Bundle:
+    require("torch", extra="train")
+    from safetensors.torch import save
+
+    if weights == "none":
+        raise UserError("import takes a ready-trained network; --weights none leaves nothing")
+    family_name, family = find_family(model)
+    wanted = family.defaults(model)
+    classes, class_info = family.class_names(wanted["num_classes"])
+    module = family.build(model, len(classes), family.Config()).eval()
+    source = family.load_weights(module, model, weights)
+    say(f"weights of {model} from {source}")
+    size = image_size or wanted["size"]
+    spec = Preprocess(
+        height=size,
+        width=size,
+        resize="crop",
+        interpolation=wanted["interpolation"],
+        crop_pct=wanted["crop_pct"],
+        mean=wanted["mean"],
+        std=wanted["std"],
+    )
+    manifest = Manifest(
+        task="single_label",
+        classes=classes,
+        class_info=class_info,
+        preprocess=spec,
+        runtime="torch",
+        precision="float32",
+        model=describe_model(family_name, model, {}, module, spec),
+        lineage=Lineage(
+            method="import",
+            config={"model": model, "weights": source},
+            versions=versions("torch", "timm", "torchvision"),
+        ),
+        metrics={"metric": "accuracy"},
+    )
+    state = {k: v.contiguous() for k, v in module.state_dict().items()}
+    return write_bundle(target, manifest, {"model.safetensors": save(state)}, overwrite=overwrite)
+
+
+def _exporting() -> Sequence[str]:
+    names = plugins.names("runtimes")
+    return [name for name in names if hasattr(plugins.load("runtimes", name), "export")]
+
+
+def with_metric(manifest: Manifest, metric: str) -> Manifest:
+    """The same manifest that is scored by another metric."""
+    return replace(manifest, metrics={**manifest.metrics, "metric": metric})

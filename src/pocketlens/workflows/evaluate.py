@@ -1,0 +1,99 @@
+"""`evaluate`: the scores of one bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pocketlens.core import metrics
+from pocketlens.core.errors import UserError
+from pocketlens.core.metrics import Metric
+from pocketlens.measures.score import Outcome, collect
+from pocketlens.progress import warn
+from pocketlens.workflows._parts import Part, examples_of
+from pocketlens.workflows.data import DataLike, as_hashed
+from pocketlens.workflows.open import BundleLike, as_bundle, load
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores in percent, `loss` in nats."""
+
+    metric: Metric
+    score: float
+    loss: float
+    num_samples: int
+    metrics: dict[str, float]
+    errors: dict[str, str]
+    unknown_classes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        return {
+            "metric": self.metric,
+            "score": self.score,
+            "loss": self.loss,
+            "num_samples": self.num_samples,
+            **{k: v for k, v in self.metrics.items() if k != "loss"},
+            "errors": self.errors,
+            "unknown_classes": list(self.unknown_classes),
+        }
+
+
+def evaluate(
+    bundle: BundleLike,
+    data: DataLike,
+    *,
+    split: Part = "test",
+    metric: str | None = None,
+    threads: int | None = None,
+) -> Evaluation:
+    """Score a bundle, by default on the photos it was neither trained nor chosen on.
+
+    Raises:
+        UserError: data and bundle don't fit, nothing can be scored, or the network answers
+            with NaN or infinity.
+    """
+    opened = as_bundle(bundle)
+    outcome = run_bundle(opened, examples_of(opened, as_hashed(data), split), threads=threads)
+    for name, reason in list(outcome.errors.items())[:5]:
+        warn(f"{name} is not scored: {reason}")
+    chosen = metric_of(opened, metric)
+    scored = outcome.scored
+    return Evaluation(
+        metric=chosen,
+        score=float(metrics.score(chosen, scored)[0]),
+        loss=metrics.loss(scored),
+        num_samples=len(scored),
+        metrics=metrics.summary(scored),
+        errors=outcome.errors,
+        unknown_classes=outcome.examples.unknown_classes,
+    )
+
+
+def metric_of(bundle: BundleLike, metric: str | None = None) -> Metric:
+    """The metric asked for, else the one the bundle was chosen by."""
+    manifest = as_bundle(bundle).manifest
+    name = metric or manifest.metrics.get("metric") or metrics.DEFAULT_METRIC[manifest.task]
+    return metrics.check_metric(str(name), manifest.task)
+
+
+def run_bundle(
+    bundle: BundleLike, examples: Any, *, threads: int | None = None, text: str = "scoring"
+) -> Outcome:
+    """Logits of a bundle over examples.
+
+    Raises:
+        UserError: no sample could be scored, or an answer is NaN or infinite.
+    """
+    with load(bundle, threads=threads) as predictor:
+        outcome = collect(predictor, examples, text=text)
+    if outcome.num_not_finite:
+        raise UserError(
+            f"the network answers {outcome.num_not_finite} of {len(examples)} photos with NaN or "
+            "infinity, so it has no score"
+        )
+    if len(examples) and not len(outcome.scored):
+        first = next(iter(outcome.errors.items()))
+        raise UserError(f"none of {len(examples)} photos can be read; the first, {first[0]}: {first[1]}")
+    return outcome

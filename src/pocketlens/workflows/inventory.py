@@ -1,0 +1,32 @@
+"""`plugins`: what is installed, and what each missing part needs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from typing import Any, Final
+
+from pocketlens import plugins
+
+#: Key of `--json` -> family.
+FAMILIES: Final = {
+    "datasets": "datasets",
+    "models": "models",
+    "methods": "compression",
+    "runtimes": "runtimes",
+}
+
+
+def inventory() -> dict[str, list[dict[str, Any]]]:
+    """By family, for each plugin its `name`, `summary`, `installed` and `extra`."""
+    return {
+        key: [asdict(plugins.describe(family, name)) for name in plugins.names(family)]
+        for key, family in FAMILIES.items()
+    }
+
+
+def options(family: str, name: str) -> list[tuple[str, str]]:
+    """Flags of a plugin with their defaults."""
+    config = plugins.load(family, name).Config
+    return [
+        (f"--{field.name.replace('_', '-')}", str(field.default)) for field in fields(config)
+    ]

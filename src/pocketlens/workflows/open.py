@@ -1,0 +1,40 @@
+"""Open a bundle: `load` gives a `Predictor`."""
+
+from __future__ import annotations
+
+import os
+
+from pocketlens import plugins
+from pocketlens.core.bundle import Bundle, read_bundle
+from pocketlens.core.errors import BundleError
+from pocketlens.core.predictor import Predictor
+from pocketlens.core.session import SessionOptions
+
+BundleLike = Bundle | str | os.PathLike[str]
+
+
+def as_bundle(bundle: BundleLike) -> Bundle:
+    """A bundle from itself or from its path."""
+    return bundle if isinstance(bundle, Bundle) else read_bundle(bundle)
+
+
+def load(bundle: BundleLike, *, threads: int | None = None, batch_size: int = 8) -> Predictor:
+    """Open a bundle for predictions, in the runtime it was made for.
+
+    Args:
+        threads: processor threads of the runtime; all cores by default.
+        batch_size: images the network is given at a time.
+
+    Raises:
+        BundleError: no bundle, or a damaged or altered one.
+        MissingExtraError: its runtime isn't installed; the message names the pip command.
+    """
+    opened = as_bundle(bundle)
+    runtime = opened.manifest.runtime
+    if runtime not in plugins.names("runtimes"):
+        raise BundleError(
+            f"{opened.path} is made for the runtime {runtime!r}, which this pocketlens doesn't "
+            f"have (it has {', '.join(plugins.names('runtimes'))}); update pocketlens"
+        )
+    session = plugins.load("runtimes", runtime).open(opened, SessionOptions(threads))
+    return Predictor(opened.manifest, session, batch_size=batch_size)

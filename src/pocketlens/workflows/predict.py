@@ -1,0 +1,194 @@
+"""`predict`: answers for files, folders and patterns, as CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pocketlens.core.bundle import new_directory, refuse_existing
+from pocketlens.core.decode import MAX_PIXELS, SUFFIXES
+from pocketlens.core.errors import UserError
+from pocketlens.core.predictor import Prediction, Predictor, Request
+from pocketlens.core.text import csv_cell
+from pocketlens.progress import track
+from pocketlens.workflows.open import BundleLike, load
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What a run over many images left.
+
+    Attributes:
+        errors: file name -> reason, the first thousand.
+    """
+
+    out: Path
+    num_images: int
+    num_errors: int
+    errors: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that `--json` prints."""
+        return {
+            "out": str(self.out),
+            "num_images": self.num_images,
+            "num_errors": self.num_errors,
+            "errors": self.errors,
+        }
+
+
+def predict(
+    bundle: BundleLike,
+    images: PathLike | Sequence[PathLike],
+    *,
+    out: PathLike,
+    top_k: int = 5,
+    max_megapixels: float = MAX_PIXELS / 1e6,
+    threads: int | None = None,
+    overwrite: bool = False,
+) -> Predicted:
+    """Predict images and write `predictions.csv` and `predictions.json`.
+
+    Rows are written as they come, so memory stays flat. An image that can't be read is a row
+    with its error.
+
+    Args:
+        images: files, folders (searched to the bottom) or patterns such as `photos/*.jpg`.
+        top_k: classes named for each image in the JSON.
+        max_megapixels: larger images are refused before they are decoded.
+
+    Raises:
+        UserError: nothing was found, or no image could be read; the rows that say why are
+            written all the same.
+    """
+    target = Path(out)
+    refuse_existing(target, overwrite=overwrite)
+    given = [images] if isinstance(images, str | os.PathLike) else list(images)
+    files = find_images(given)
+    count = _Count()
+    with load(bundle, threads=threads) as predictor, new_directory(target, overwrite=overwrite) as folder:
+        found = predictor.stream(map(Request, files), max_pixels=round(max_megapixels * 1e6))
+        _write(folder, predictor, count.watch(track(found, "predicting", len(files))), top_k)
+    if count.errors and count.num_errors == count.num_images:
+        name, reason = next(iter(count.errors.items()))
+        raise UserError(
+            f"none of {count.num_images} images can be used; the first, {name}: {reason} "
+            f"(all reasons are in {target / 'predictions.csv'})"
+        )
+    return Predicted(target, count.num_images, count.num_errors, count.errors)
+
+
+def find_images(given: Iterable[PathLike]) -> list[str]:
+    """Image files in the order they were named; folders and patterns in sorted order.
+
+    Raises:
+        UserError: a path doesn't exist, or holds no image.
+    """
+    files: list[str] = []
+    for path in map(os.fspath, given):
+        if os.path.isdir(path):
+            found = sorted(_walk(path))
+        elif os.path.exists(path) or os.path.islink(path):
+            found = [path]
+        else:
+            matches = sorted(glob.glob(path, recursive=True))
+            found = [m for m in matches if os.path.isfile(m)]
+            if not found:
+                raise UserError(f"no image is found at {path}; check the path or the pattern")
+        if not found:
+            raise UserError(f"{path} holds no image ({', '.join(sorted(SUFFIXES)[:6])} …)")
+        files += found
+    return files
+
+
+def _walk(folder: str) -> Iterator[str]:
+    for root, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith("."):
+                yield os.path.join(root, name)
+
+
+class _Count:
+    """Counts answers as they pass."""
+
+    def __init__(self) -> None:
+        self.num_images = 0
+        self.num_errors = 0
+        self.errors: dict[str, str] = {}
+
+    def watch(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+        for prediction in predictions:
+            self.num_images += 1
+            if prediction.error is not None:
+                self.num_errors += 1
+                if len(self.errors) < 1000:
+                    self.errors[prediction.filename] = prediction.error
+            yield prediction
+
+
+def _write(
+    folder: Path, predictor: Predictor, predictions: Iterable[Prediction], top_k: int
+) -> None:
+    classes = predictor.classes
+    multi = predictor.manifest.task == "multi_label"
+    names = ("labels", "scores") if multi else ("predicted_class", "predicted_label", "confidence")
+    with (
+        (folder / "predictions.csv").open("w", newline="", encoding="utf-8") as table,
+        (folder / "predictions.json").open("w", encoding="utf-8") as objects,
+    ):
+        writer = csv.writer(table)
+        probabilities = [f"prob_{name}" for name in classes]
+        writer.writerow(["filename", *names, *probabilities, "box", "error"])
+        separator = "["
+        for prediction in predictions:
+            writer.writerow(_csv_row(prediction, multi, len(classes)))
+            objects.write(f"{separator}\n{json.dumps(to_dict(prediction, top_k), ensure_ascii=False)}")
+            separator = ","
+        objects.write("\n]\n")
+
+
+def _csv_row(prediction: Prediction, multi: bool, num_classes: int) -> list[Any]:
+    probs = prediction.probabilities_K
+    values = [""] * num_classes if probs is None else [f"{p:.6g}" for p in probs]
+    answer: list[Any]
+    if probs is None:
+        answer = ["", ""] if multi else ["", "", ""]
+    elif multi:
+        score = dict(zip(prediction.classes, probs, strict=True))
+        answer = [
+            csv_cell("|".join(prediction.labels)),
+            "|".join(f"{score[name]:.6g}" for name in prediction.labels),
+        ]
+    else:
+        label = csv_cell(prediction.label or "")
+        answer = [prediction.index, label, f"{prediction.confidence:.6g}"]
+    box = "" if prediction.box is None else str(prediction.box)
+    error = csv_cell(prediction.error or "")
+    return [csv_cell(prediction.filename), *answer, *values, box, error]
+
+
+def to_dict(prediction: Prediction, top_k: int = 5) -> dict[str, Any]:
+    """A prediction as plain values."""
+    values: dict[str, Any] = {"filename": prediction.filename}
+    if prediction.error is not None:
+        values["error"] = prediction.error
+    else:
+        top = [{"label": name, "probability": p} for name, p in prediction.top(top_k)]
+        values |= {"label": prediction.label, "index": prediction.index}
+        values |= {"confidence": prediction.confidence, "top": top}
+        if prediction.label is None:
+            values["labels"] = list(prediction.labels)
+        if prediction.info:
+            values["info"] = dict(prediction.info)
+    if prediction.box is not None:
+        values["box"] = list(prediction.box)
+    return values

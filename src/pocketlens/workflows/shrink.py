@@ -1,0 +1,256 @@
+"""`shrink`: try chains of compression steps on a float bundle, keep what is proven."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from pocketlens.core.bundle import MARKER, Bundle, read_bundle, refuse_existing
+from pocketlens.core.errors import MissingExtraError, UserError
+from pocketlens.core.gate import Goal, Limits
+from pocketlens.core.metrics import Metric
+from pocketlens.core.predictor import available_cores
+from pocketlens.progress import say
+from pocketlens.workflows._ladder import Candidate, ladder
+from pocketlens.workflows._parts import examples_of
+from pocketlens.workflows._result import Table, write_reports
+from pocketlens.workflows._table import Scores, Variant, drop_of, score_variant, tabulate
+from pocketlens.workflows.compress import compress
+from pocketlens.workflows.convert import copy_bundle, export
+from pocketlens.workflows.data import DataLike, Hashed, as_hashed, describe_data
+from pocketlens.workflows.evaluate import metric_of
+from pocketlens.workflows.open import BundleLike, as_bundle
+
+FLOAT = "float-torch"
+
+
+@dataclass(frozen=True)
+class ShrinkConfig:
+    """What the result must keep to, and how hard to try."""
+
+    max_drop: float = 0.5
+    """Points of the metric that may be lost."""
+
+    max_size_mb: float | None = None
+    """Largest size of what is shipped, in megabytes."""
+
+    max_latency_ms: float | None = None
+    """Longest time for one photo on this machine, network alone."""
+
+    goal: Goal = "latency"
+    """What is best among those that pass: the fastest or the smallest."""
+
+    target: Literal["cpu", "phone"] = "cpu"
+    """Where it will run."""
+
+    budget: float | None = None
+    """Minutes after which nothing new is tried."""
+
+    num_images: int = 256
+    """Calibration photos."""
+
+    throughput_batch: int = 16
+    """Photos at a time for the throughput."""
+
+    def __post_init__(self) -> None:
+        if self.max_drop < 0:
+            raise UserError("--max-drop must not be negative")
+        for name in ("max_size_mb", "max_latency_ms", "budget", "num_images", "throughput_batch"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise UserError(f"--{name.replace('_', '-')} must be above 0")
+        if self.target == "phone":
+            raise UserError(
+                "--target phone is not there yet; use --target cpu and measure on the phone"
+            )
+
+    def limits(self) -> Limits:
+        """The gate's part of it."""
+        return Limits(self.max_drop, self.max_size_mb, self.max_latency_ms, self.goal)
+
+
+def shrink(
+    bundle: BundleLike,
+    data: DataLike,
+    *,
+    out: str | os.PathLike[str],
+    config: ShrinkConfig | None = None,
+    metric: str | None = None,
+    calibration: DataLike | None = None,
+    threads: int | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    **settings: object,
+) -> Table:
+    """Try compression steps on a float bundle; `OUT/best` is the one to ship.
+
+    If nothing passes, `best` is the float model in its fastest runtime.
+
+    Args:
+        bundle: the float torch bundle.
+        data: what it was trained on; its split decides what is scored.
+        out: gets `variants/`, `best/`, `compare.json`, `compare.csv` and `report.html`.
+        settings: those of `ShrinkConfig` by name.
+        calibration: other photos to find ranges on.
+        threads: processor threads to measure with; all cores by default.
+        resume: keep variants that are there already.
+
+    Raises:
+        UserError: the bundle isn't a float torch bundle, or data and bundle don't fit.
+    """
+    config = replace(config or ShrinkConfig(), **settings)  # type: ignore[arg-type]
+    parent = as_bundle(bundle)
+    target = Path(out)
+    if (parent.manifest.runtime, parent.manifest.precision) != ("torch", "float32"):
+        raise UserError(
+            f"{parent.path} is a {parent.manifest.precision} {parent.manifest.runtime} bundle; "
+            "shrink starts from the float torch bundle that training wrote"
+        )
+    hashed = as_hashed(data)
+    make_workplace(target, resume=resume, overwrite=overwrite)
+    return _shrink(
+        parent, hashed, target, config, metric, calibration, threads or available_cores()
+    )
+
+
+def plan(config: ShrinkConfig) -> list[Candidate]:
+    """What `shrink` would try, in order."""
+    return ladder(config.num_images)
+
+
+def _shrink(
+    parent: Bundle,
+    hashed: Hashed,
+    target: Path,
+    config: ShrinkConfig,
+    metric: str | None,
+    calibration: DataLike | None,
+    threads: int,
+) -> Table:
+    chosen = metric_of(parent, metric)
+    test, val = (examples_of(parent, hashed, part) for part in ("test", "val"))
+    choosing = val if len(val) else None
+    variants = [Variant(FLOAT, parent, method=parent.manifest.lineage.method)]
+    scores = {FLOAT: score_variant(parent, test, choosing, threads, FLOAT)}
+    passed: set[str] = set()
+    deadline = None if config.budget is None else time.monotonic() + config.budget * 60
+    for candidate in plan(config):
+        if candidate.family and candidate.family in passed:
+            continue
+        if deadline is not None and time.monotonic() > deadline:
+            variants.append(_not_made(candidate, "skipped", "the budget of minutes was spent"))
+            continue
+        say(f"trying {candidate.name}: {candidate.describe()}")
+        variant = _make(candidate, parent, hashed, target / "variants", calibration)
+        variants.append(variant)
+        if variant.bundle is None:
+            continue
+        try:
+            found = score_variant(variant.bundle, test, choosing, threads, candidate.name)
+        except UserError as error:
+            variants[-1] = _not_made(candidate, "failed", str(error))
+            continue
+        scores[candidate.name] = found
+        if _lost(chosen, scores[FLOAT], found) <= config.max_drop:
+            passed.add(candidate.family)
+    comparison = tabulate(
+        variants,
+        FLOAT,
+        test,
+        choosing,
+        metric=chosen,
+        limits=config.limits(),
+        data=describe_data(hashed),
+        threads=threads,
+        batch=config.throughput_batch,
+        known=scores,
+        config=asdict(config),
+        home=target,
+    )
+    best = comparison.best
+    assert best is not None  # the gate names the float model where nothing else passes
+    bundle = next(v.bundle for v in variants if v.name == best.name)
+    assert bundle is not None
+    shutil.rmtree(target / "best", ignore_errors=True)
+    copy_bundle(bundle, target / "best")
+    write_reports(target, comparison)
+    return Table(comparison, target, target / "best")
+
+
+def _make(
+    candidate: Candidate,
+    parent: Bundle,
+    hashed: Hashed,
+    folder: Path,
+    calibration: DataLike | None,
+) -> Variant:
+    """One candidate's bundle, or why there is none."""
+    out = folder / candidate.name
+    try:
+        if (out / "manifest.json").exists():
+            bundle = read_bundle(out)
+            if any(p["id"] == parent.id for p in bundle.manifest.lineage.parents):
+                say(f"{candidate.name} is there already")
+                return Variant(candidate.name, bundle, method=candidate.method or "export")
+        if candidate.method is None:
+            bundle = export(parent, runtime=candidate.runtime, out=out, overwrite=True)
+        else:
+            # All ONNX methods start from the same exported file.
+            exported = folder / "float-onnx"
+            source = read_bundle(exported) if exported.exists() else parent
+            bundle = compress(
+                source,
+                method=candidate.method,
+                out=out,
+                data=hashed,
+                calibration=calibration,
+                overwrite=True,
+                **candidate.options,
+            )
+    except MissingExtraError as error:
+        return _not_made(candidate, "skipped", str(error))
+    except UserError as error:
+        return _not_made(candidate, "failed", str(error))
+    return Variant(candidate.name, bundle, method=candidate.method or "export")
+
+
+def _not_made(candidate: Candidate, verdict: str, reason: str) -> Variant:
+    return Variant(
+        candidate.name,
+        None,
+        method=candidate.method or "export",
+        runtime=candidate.runtime,
+        precision=candidate.precision,
+        verdict=verdict,
+        reason=reason,
+    )
+
+
+def _lost(metric: Metric, reference: Scores, other: Scores) -> float:
+    """Points lost on validation photos; on test photos where there are none to choose by."""
+    if reference.val is not None and other.val is not None:
+        return drop_of(metric, reference.val, other.val)
+    return drop_of(metric, reference.test, other.test)
+
+
+def make_workplace(target: Path, *, resume: bool, overwrite: bool) -> None:
+    """The output directory, in which variants are made, so that a killed run can be resumed.
+
+    Each bundle in it appears whole; `compare.json` is written last.
+
+    Raises:
+        UserError: it exists and neither `resume` nor `overwrite` was asked for, or it can't be
+            written to.
+    """
+    if not resume:
+        refuse_existing(target, overwrite=overwrite)
+        shutil.rmtree(target, ignore_errors=True)
+    try:
+        (target / "variants").mkdir(parents=True, exist_ok=True)
+        (target / MARKER).touch()
+    except OSError as error:
+        raise UserError(f"can't write to {target}: {error.strerror}") from error

@@ -1,0 +1,278 @@
+"""`train`: labelled photos -> a float bundle."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import filelock
+
+from pocketlens import plugins
+from pocketlens.core import metrics
+from pocketlens.core.bundle import (
+    Bundle,
+    Lineage,
+    Manifest,
+    read_bundle,
+    refuse_existing,
+    write_bundle,
+)
+from pocketlens.core.dataset import Dataset
+from pocketlens.core.errors import DataError, UserError
+from pocketlens.core.examples import Examples, make_examples
+from pocketlens.core.metrics import Scored
+from pocketlens.core.predictor import Predictor
+from pocketlens.core.preprocess import Preprocess
+from pocketlens.core.split import Split, make_split
+from pocketlens.extras import require, versions
+from pocketlens.measures.operations import count_operations
+from pocketlens.measures.score import collect
+from pocketlens.progress import say, warn
+from pocketlens.training import artifacts
+from pocketlens.training.config import TrainConfig
+from pocketlens.training.loop import train_network
+from pocketlens.workflows.data import DataLike, as_dataset, identities
+from pocketlens.workflows.open import BundleLike, as_bundle
+
+if TYPE_CHECKING:
+    import torch
+
+
+def train(
+    data: DataLike,
+    *,
+    out: str | os.PathLike[str],
+    config: TrainConfig | None = None,
+    keep_split: BundleLike | None = None,
+    threads: int | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    **settings: Any,
+) -> Bundle:
+    """Train a network on labelled photos.
+
+    Args:
+        data: a `Dataset`, or a path to one.
+        out: the bundle's directory; checkpoints and curves go to `OUT.run` beside it.
+        config: all settings; `settings` are those of `TrainConfig` by name.
+        keep_split: an earlier bundle whose samples keep their part of the split.
+        threads: processor threads; all cores by default.
+        resume: go on from the last checkpoint in `OUT.run`.
+
+    Raises:
+        UserError: the data, the settings or the output can't be used.
+    """
+    config = replace(config or TrainConfig(), **settings)
+    target = Path(out)
+    if resume and (target / "manifest.json").is_file():
+        say(f"{target} is complete already")
+        return read_bundle(target)
+    refuse_existing(target, overwrite=overwrite)
+    run_dir = target.with_name(f"{target.name}.run")
+    if run_dir.exists() and not (resume or overwrite):
+        raise UserError(f"{run_dir} exists already; pass --resume to go on, or --overwrite")
+    require("torch", extra="train")
+    dataset = as_dataset(data)
+    if len(dataset.classes) < 2 and dataset.task == "single_label":
+        raise DataError(
+            f"all photos are labelled {dataset.classes[0]!r}; a classifier needs two classes"
+        )
+    _make_run_dir(run_dir)
+    lock = filelock.FileLock(run_dir / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        raise UserError(f"another run writes to {run_dir} at this moment; name another --out") from None
+    try:
+        if not resume:
+            for old in run_dir.glob("*.safetensors"):
+                old.unlink()
+        keep = as_bundle(keep_split).split if keep_split is not None else None
+        return _train(dataset, target, run_dir, config, keep, threads, overwrite=overwrite)
+    finally:
+        lock.release()
+
+
+def _train(
+    dataset: Dataset,
+    target: Path,
+    run_dir: Path,
+    config: TrainConfig,
+    keep: Split | None,
+    threads: int | None,
+    *,
+    overwrite: bool,
+) -> Bundle:
+    hashed = identities(dataset)
+    dataset = hashed.dataset
+    split = make_split(dataset.samples, hashed.identities, seed=config.seed, keep=keep)
+    for note in split.notes:
+        warn(note)
+    artifacts.write_split(run_dir / "split.csv", dataset, hashed.identities, split)
+    classes = _trained_classes(dataset, hashed.identities, split)
+    parts = {
+        part: make_examples(dataset, hashed.identities, classes, only=frozenset(keys))
+        for part, keys in (("train", split.train), ("val", split.val), ("test", split.test))
+    }
+    if not len(parts["val"]):
+        raise DataError("no photo is left for validation; add photos, a few of each class")
+    say(
+        f"{len(parts['train'])} photos to train on, {len(parts['val'])} to validate, "
+        f"{len(parts['test'])} to test; {len(classes)} classes"
+    )
+    module, manifest = _prepare(dataset, classes, config)
+    result = train_network(
+        module,
+        parts["train"],
+        manifest.preprocess,
+        config,
+        validate=lambda net: _score(net, manifest, parts["val"]),
+        run_dir=run_dir,
+        threads=threads,
+    )
+    module.load_state_dict(result.state)
+    tested = _score(module.eval(), manifest, parts["test"])
+    metric = config.metric or metrics.DEFAULT_METRIC[dataset.task]
+    artifacts.write_history(run_dir / "history.csv", result.history)
+    artifacts.write_curves(run_dir / "curves.png", result.history, metric)
+    if dataset.task == "single_label":
+        artifacts.write_confusion(run_dir / "confusion_matrix.csv", tested, classes)
+    scores = {
+        "metric": metrics.DEFAULT_METRIC[dataset.task] if metric == "loss" else metric,
+        "best_epoch": result.best_epoch + 1,
+        "val": _part_of_row(result.history[result.best_epoch]),
+        "test": metrics.summary(tested),
+    }
+    lineage = replace(
+        manifest.lineage, data_hash=data_hash(dataset, hashed.identities), seed=config.seed
+    )
+    from safetensors.torch import save
+
+    weights = save({k: v.contiguous() for k, v in result.state.items()})
+    bundle = write_bundle(
+        target,
+        replace(manifest, metrics=scores, lineage=lineage),
+        {"model.safetensors": weights},
+        split=split,
+        overwrite=overwrite,
+    )
+    say(f"{scores['metric']} on test photos: {scores['test'][scores['metric']]:.2f}; {target}")
+    return bundle
+
+
+def _trained_classes(
+    dataset: Dataset, identities: list[str], split: Split
+) -> tuple[str, ...]:
+    """Classes that have a training photo; others can't be learnt, so they are no outputs."""
+    trained = frozenset(split.train)
+    seen = {
+        label
+        for sample, identity in zip(dataset.samples, identities, strict=True)
+        if identity in trained
+        for label in sample.labels
+    }
+    missing = [name for name in dataset.classes if name not in seen]
+    if missing:
+        warn(f"no training photo of {', '.join(missing[:5])}: not learnt and not scored")
+    return tuple(name for name in dataset.classes if name in seen)
+
+
+def _prepare(
+    dataset: Dataset, classes: tuple[str, ...], config: TrainConfig
+) -> tuple[torch.nn.Module, Manifest]:
+    import torch
+
+    family_name, family = find_family(config.model)
+    torch.manual_seed(config.seed)
+    module: torch.nn.Module = family.build(config.model, len(classes), family.Config())
+    if config.weights != "none":
+        say(f"weights of {config.model} from {family.load_weights(module, config.model, config.weights)}")
+    wanted = family.defaults(config.model)
+    size = config.image_size or wanted["size"]
+    preprocess = Preprocess(
+        height=size,
+        width=size,
+        resize=config.resize,
+        interpolation=wanted["interpolation"],
+        mean=wanted["mean"],
+        std=wanted["std"],
+    )
+    manifest = Manifest(
+        task=dataset.task,
+        classes=classes,
+        class_info={k: dict(v) for k, v in dataset.class_info.items() if k in classes},
+        preprocess=preprocess,
+        runtime="torch",
+        precision="float32",
+        model=describe_model(family_name, config.model, {}, module, preprocess),
+        lineage=Lineage(
+            method="train", config=asdict(config), versions=versions("torch", "timm", "torchvision")
+        ),
+    )
+    return module, manifest
+
+
+def find_family(model: str) -> tuple[str, Any]:
+    """The model family that knows a network's name.
+
+    Raises:
+        UserError: none does; the message names similar ones.
+    """
+    similar: list[str] = []
+    for name in plugins.names("models"):
+        family = plugins.load("models", name)
+        if family.knows(model):
+            return name, family
+        similar += family.similar(model) if "/" not in model or model.startswith(name) else []
+    hint = f"; did you mean {', '.join(similar[:3])}?" if similar else ""
+    raise UserError(f"no network is called {model!r}{hint} (timm.list_models() lists all)")
+
+
+def describe_model(
+    family: str,
+    name: str,
+    config: Mapping[str, Any],
+    module: torch.nn.Module,
+    preprocess: Preprocess,
+) -> dict[str, Any]:
+    """`manifest.model`: enough to build the network again, and its size."""
+    params, macs = count_operations(module, preprocess.height, preprocess.width)
+    return {
+        "family": family,
+        "name": name,
+        "config": dict(config),
+        "params": params,
+        "macs": macs,
+    }
+
+
+def data_hash(dataset: Dataset, identities: list[str]) -> str:
+    """Hash of what was given to learn: identities with their labels, in no order."""
+    lines = sorted(
+        f"{identity} {'|'.join(sample.labels)}"
+        for identity, sample in zip(identities, dataset.samples, strict=True)
+    )
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
+
+
+def _score(module: torch.nn.Module, manifest: Manifest, examples: Examples) -> Scored:
+    session = plugins.load("runtimes", "torch").session_of(module)
+    outcome = collect(Predictor(manifest, session, batch_size=32), examples)
+    if outcome.num_not_finite:
+        raise UserError("the network answers with NaN or infinity; lower --lr")
+    return outcome.scored
+
+
+def _part_of_row(row: Mapping[str, float]) -> dict[str, float]:
+    return {k.removeprefix("val_"): v for k, v in row.items() if k.startswith("val_")}
+
+
+def _make_run_dir(run_dir: Path) -> None:
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"can't write to {run_dir.parent}: {error.strerror}") from error
