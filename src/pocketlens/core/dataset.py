@@ -145,6 +145,11 @@ def file_hash(path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
 
+def bytes_hash(data: bytes) -> str:
+    """What `file_hash` gives for a file with these bytes."""
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
 def identity(photo_hash: str, box: Box | None) -> str:
     """What makes a sample the same sample wherever it lies: its photo's bytes and its box."""
     return photo_hash if box is None else f"{photo_hash}@{box}"

@@ -19,7 +19,11 @@ FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
 
 #: File endings that are looked at in folders; the content decides how they are read.
 SUFFIXES: Final = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .webp .bmp .gif .tif .tiff .ppm .pgm .pnm .avif".split()
+    f".{name}"
+    for name in (
+        *("jpg", "jpeg", "jpe", "jfif", "mpo", "png", "webp", "bmp", "gif", "tif", "tiff"),
+        *("ppm", "pgm", "pnm", "avif"),
+    )
 )
 
 MAX_PIXELS: Final = 200_000_000
@@ -51,18 +55,15 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         ImageError: no image in a known format, damaged or cut off, too large, or with pixels
             that have no fixed scale (32-bit integers, floating point).
     """
-    image = _open(data)
-    width, height = image.size
-    if width * height > max_pixels:
-        raise ImageError(
-            f"{width}x{height} pixels is above the limit of {max_pixels / 1e6:g} megapixels; "
-            "make it smaller or raise the limit"
-        )
+    image = _open(data, max_pixels)
+    _check_size(image.size, max_pixels)
     try:
         image.load()
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError) as error:
+        return _to_rgb(_upright(image))
+    except ImageError:
+        raise
+    except Exception as error:  # readers raise whatever the damage leads them to
         raise ImageError(f"damaged or cut off: {error}") from error
-    return _to_rgb(_upright(image))
 
 
 def image_size(data: bytes) -> tuple[int, int]:
@@ -71,9 +72,11 @@ def image_size(data: bytes) -> tuple[int, int]:
     Raises:
         ImageError: no image in a known format.
     """
-    image = _open(data)
+    image = _open(data, MAX_PIXELS)
     width, height = image.size
-    return (height, width) if _orientation(image) in (5, 6, 7, 8) else (width, height)
+    # Pillow's TIFF reader tells the upright size itself.
+    turned = image.format != "TIFF" and _orientation(image) in (5, 6, 7, 8)
+    return (height, width) if turned else (width, height)
 
 
 def to_array(image: Image.Image) -> NDArray[np.uint8]:
@@ -81,7 +84,16 @@ def to_array(image: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(image, dtype=np.uint8)
 
 
-def _open(data: bytes) -> ImageFile.ImageFile:
+def _check_size(size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        raise ImageError(
+            f"{width}x{height} pixels is above the limit of {max_pixels / 1e6:g} megapixels; "
+            "make it smaller or raise the limit"
+        )
+
+
+def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
     # Image.open would refuse above its own global limit, which a library must not change for
     # the whole process; so the readers it would choose from are called directly.
     if not data:
@@ -96,14 +108,32 @@ def _open(data: bytes) -> ImageFile.ImageFile:
         factory, accept = Image.OPEN[name]
         if accept is not None and accept(prefix) is not True:
             continue
+        if name == "WEBP":  # its reader makes room for the pixels before it tells their number
+            _check_size(_webp_size(data), max_pixels)
         try:
             opened = factory(io.BytesIO(data), "")
-        except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError) as error:
+        except Exception as error:
             raise ImageError(f"damaged {name} header: {error}") from error
         assert isinstance(opened, ImageFile.ImageFile)
         return opened
     hint = _hint(data[:512].lstrip())
     raise ImageError(f"not an image in a known format ({', '.join(FORMATS)}){hint}")
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Width and height from a WebP header; 0, 0 where there is none to read."""
+
+    def number(at: int, num_bytes: int) -> int:
+        return int.from_bytes(data[at : at + num_bytes], "little")
+
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return 1 + number(24, 3), 1 + number(27, 3)
+    if kind == b"VP8L":
+        return 1 + (number(21, 4) & 0x3FFF), 1 + (number(21, 4) >> 14 & 0x3FFF)
+    if kind == b"VP8 ":
+        return number(26, 2) & 0x3FFF, number(28, 2) & 0x3FFF
+    return 0, 0
 
 
 def _hint(start: bytes) -> str:
@@ -117,7 +147,7 @@ def _hint(start: bytes) -> str:
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(_EXIF_ORIENTATION, 1))
-    except (OSError, SyntaxError, ValueError, TypeError, EOFError, KeyError):
+    except Exception:
         return 1  # damaged EXIF: the pixels are still good, and nothing says they are turned
 
 
@@ -129,7 +159,7 @@ def _upright(image: Image.Image) -> Image.Image:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and not image.has_transparency_data:
         return image
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PPM", "PNG")):
         samples = np.asarray(image).astype(np.int64)
         return Image.fromarray((samples >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):

@@ -16,6 +16,10 @@ from pocketlens.core.dataset import PARTS, Part, Sample
 from pocketlens.core.errors import DataError
 
 FRACTIONS: Final[Mapping[Part, float]] = {"train": 0.70, "val": 0.15, "test": 0.15}
+#: Where the data brings its own test part.
+CARVED: Final[Mapping[Part, float]] = {"train": 0.70 / 0.85, "val": 0.15 / 0.85}
+
+_TIES: Final[tuple[Part, ...]] = ("train", "test", "val")
 
 
 @dataclass(frozen=True)
@@ -39,9 +43,7 @@ class Split:
 
     def part_of(self) -> dict[str, str]:
         """Identity -> part, `calibration` included."""
-        return {
-            key: part for part in ("calibration", *PARTS) for key in getattr(self, part)
-        }
+        return {key: part for part in ("calibration", *PARTS) for key in getattr(self, part)}
 
     def __bool__(self) -> bool:
         return bool(self.train or self.val or self.test)
@@ -69,14 +71,17 @@ def make_split(
 
     With parts `train` and `test` alone, validation is carved from train; with `train` and `val`
     alone, val becomes the test and validation is carved from train. Samples with the same photo
-    or the same group stay together. A photo that the data puts both into test and elsewhere is
-    kept for the test only.
+    or the same group stay together; where the data's own layout divides a group, a note says so.
+    A photo that the layout puts into several parts is used in one only: test, else validation.
+    A class of at least three photos (or groups) is in every part, one of two in train and test,
+    one of one in train.
 
     Args:
         samples: N samples.
         identities: N identities, as `dataset.identity` makes them.
         seed: the random choice is a function of it and of the identities, not of their order.
-        keep: an earlier split; its samples keep their part.
+        keep: an earlier split; its samples keep their part, those seen in calibration are
+            trained on.
 
     Raises:
         DataError: nothing would be left to train on, or to test with.
@@ -88,14 +93,18 @@ def make_split(
     given = any(sample.part in ("val", "test") for sample in samples)
     if given:
         _use_given(samples, parts)
-        num_leaks = _keep_tested_photos_out(identities, parts)
-        if num_leaks:
-            notes.append(f"{num_leaks} samples whose photo is also in the test part are not used")
-        if "val" not in parts:
+        if num_leaks := _use_once(identities, parts):
+            notes.append(f"{num_leaks} samples whose photo is also in a later part are not used")
+        if num_groups := _num_divided(samples, parts):
+            notes.append(f"the data's own parts divide {num_groups} groups")
+        if not {"val", "test"} <= {sample.part for sample in samples}:
             notes.append("validation is carved from the training part")
-            _assign(samples, identities, parts, {"train": 0.70 / 0.85, "val": 0.15 / 0.85}, seed)
+            pool = [i for i, part in enumerate(parts) if part in ("train", "val")]
+            for i in pool:  # earlier choices stay, the layout's `train` is open to both
+                parts[i] = _as_part(kept.get(identities[i]))
+            _assign(samples, identities, parts, pool, CARVED, seed)
     else:
-        _assign(samples, identities, parts, FRACTIONS, seed)
+        _assign(samples, identities, parts, range(len(parts)), FRACTIONS, seed)
     found: dict[Part, tuple[str, ...]] = {
         part: tuple(sorted({key for key, p in zip(identities, parts, strict=True) if p == part}))
         for part in PARTS
@@ -103,79 +112,107 @@ def make_split(
     for part in ("train", "test"):
         if not found[part]:
             raise DataError(
-                f"the {part} part would be empty: {len(samples)} samples are too few, or in too "
-                "few groups, to divide; add photos"
+                f"the {part} part would be empty: "
+                + (
+                    f"the data's own parts leave nothing for it; add photos to {part}"
+                    if given
+                    else f"{len(samples)} samples are too few, or in too few groups, to divide; "
+                    "add photos of each class"
+                )
             )
     return Split(**found, seed=None if given else seed, notes=tuple(notes))
 
 
 def _as_part(name: str | None) -> Part | None:
-    return next((part for part in PARTS if part == name), None)
+    # What a calibration has seen must never be scored, but may be trained on.
+    return "train" if name == "calibration" else next((p for p in PARTS if p == name), None)
 
 
 def _use_given(samples: Sequence[Sample], parts: list[Part | None]) -> None:
     """Fill in the parts that the data's layout gives; train and val alone mean train and test."""
-    present = {sample.part for sample in samples}
-    val: Part = "val" if "test" in present else "test"
+    val: Part = "val" if any(sample.part == "test" for sample in samples) else "test"
     for i, sample in enumerate(samples):
         part = sample.part or "train"
         parts[i] = parts[i] or (val if part == "val" else part)
 
 
-def _keep_tested_photos_out(identities: Sequence[str], parts: list[Part | None]) -> int:
-    tested = {_photo(key) for key, part in zip(identities, parts, strict=True) if part == "test"}
-    leaks = [
-        i for i, key in enumerate(identities) if parts[i] in ("train", "val") and _photo(key) in tested
-    ]
+def _use_once(identities: Sequence[str], parts: list[Part | None]) -> int:
+    """Take photos of a later part out of the earlier ones; give the number of samples."""
+    photos: dict[Part | None, set[str]] = {part: set() for part in PARTS}
+    for key, part in zip(identities, parts, strict=True):
+        photos[part].add(_photo(key))
+    later: dict[Part | None, set[str]] = {
+        "train": photos["val"] | photos["test"],
+        "val": photos["test"],
+        "test": set(),
+    }
+    leaks = [i for i, key in enumerate(identities) if _photo(key) in later[parts[i]]]
     for i in leaks:
         parts[i] = None
     return len(leaks)
+
+
+def _num_divided(samples: Sequence[Sample], parts: Sequence[Part | None]) -> int:
+    """Groups with samples in the test and elsewhere."""
+    groups: dict[bool, set[str]] = {True: set(), False: set()}
+    for sample, part in zip(samples, parts, strict=True):
+        if sample.group is not None and part is not None:
+            groups[part == "test"].add(sample.group)
+    return len(groups[True] & groups[False])
 
 
 def _assign(
     samples: Sequence[Sample],
     identities: Sequence[str],
     parts: list[Part | None],
+    pool: Sequence[int],
     fractions: Mapping[Part, float],
     seed: int,
 ) -> None:
-    """Divide the samples of `parts` that are None (or in train, when carving) by `fractions`.
+    """Divide the samples of the pool by `fractions`; those that have a part already keep it.
 
     Greedy: each unit goes where its labels are missed most, large units and rare labels first
-    (after Sechidis et al. 2011, "On the stratification of multi-label data").
+    (after Sechidis et al. 2011, "On the stratification of multi-label data"). The last units of
+    a label go to parts that have none of it yet.
     """
-    carving = "test" not in fractions
-    pool = [i for i, p in enumerate(parts) if (p == "train" if carving else True)]
-    free: list[list[int]] = []
-    need: dict[Part, Counter[str]] = {part: Counter() for part in fractions}
-    totals: Counter[str] = Counter()
+    free: list[tuple[list[int], Counter[str]]] = []
+    total: Counter[str] = Counter()  # samples of a label
+    units_left: Counter[str] = Counter()  # free units with a label
+    placed: dict[Part, Counter[str]] = {part: Counter() for part in fractions}
+
     for members in _units(samples, identities, pool):
-        totals.update(label for i in members for label in _strata(samples[i]))
-        fixed = {part for i in members if (part := parts[i])} if not carving else set()
-        if not fixed:
-            free.append(members)
-            continue
-        part = next(p for p in ("test", "val", "train") if p in fixed)
-        for i in members:
-            parts[i] = parts[i] or part
-            need[parts[i] or part].subtract(_strata(samples[i]))
-    for part, fraction in fractions.items():
-        for label, total in totals.items():
-            need[part][label] += fraction * total  # type: ignore[assignment]
-
-    def order(members: list[int]) -> tuple[int, int, str]:
-        rarest = min(totals[label] for i in members for label in _strata(samples[i]))
-        return (-len(members), rarest, _shuffled(seed, min(identities[i] for i in members)))
-
-    for members in sorted(free, key=order):
         labels = Counter(label for i in members for label in _strata(samples[i]))
+        total.update(labels)
+        fixed = {part for i in members if (part := parts[i])}
+        if not fixed:
+            free.append((members, labels))
+            units_left.update(labels.keys())
+            continue
+        home = next(part for part in ("test", "val", "train") if part in fixed)
+        for i in members:
+            part = parts[i] = parts[i] or home
+            placed[part].update(_strata(samples[i]))
+
+    def order(unit: tuple[list[int], Counter[str]]) -> tuple[int, int, str]:
+        members, labels = unit
+        name = _shuffled(seed, min(identities[i] for i in members))
+        return (-len(members), min(total[label] for label in labels), name)
+
+    for members, labels in sorted(free, key=order):
+        rarest = min(labels, key=lambda label: (units_left[label], label))
+        without = [part for part in fractions if not placed[part][rarest]]
+        choices = without if units_left[rarest] <= len(without) else list(fractions)
 
         def missed(part: Part, labels: Counter[str] = labels) -> float:
-            return sum(n * need[part][label] / totals[label] for label, n in labels.items())
+            return sum(
+                n * (fractions[part] - placed[part][label] / total[label])
+                for label, n in sorted(labels.items())
+            )
 
-        # Ties go to the test before validation, so that three photos of a class give one of each.
-        chosen = max((p for p in ("train", "test", "val") if p in fractions), key=missed)
-        need[chosen].subtract(labels)
+        # A tie goes to the test before validation: a class of two is trained and tested.
+        chosen = max(sorted(choices, key=_TIES.index), key=missed)
+        placed[chosen].update(labels)
+        units_left.subtract(labels.keys())
         for i in members:
             parts[i] = chosen
 

@@ -1,0 +1,150 @@
+"""Reading a data set and telling its samples apart by what they are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import ModuleType
+
+from pocketlens import plugins
+from pocketlens.core.dataset import Dataset, file_hash, identity
+from pocketlens.core.errors import DataError, UserError
+from pocketlens.core import exclusion
+from pocketlens.core.predictor import available_cores
+from pocketlens.core.stream import run_ahead
+from pocketlens.core.text import one_line
+from pocketlens.progress import track, warn
+
+_MAX_NAMED = 5
+
+
+def read_dataset(
+    path: str | os.PathLike[str],
+    *,
+    format: str | None = None,
+    exclude: str | os.PathLike[str] | None = None,
+    group_column: str | None = None,
+) -> Dataset:
+    """Read labelled photos; the format is recognised from what lies there.
+
+    Args:
+        path: a folder or a file that describes one.
+        format: a format's name, where recognising isn't wanted.
+        exclude: a CSV file of photos to leave out, as `check --exclude-to` writes it.
+        group_column: the table's column whose values are never divided between parts.
+
+    Raises:
+        UserError: nothing lies there, it can't be read, no format or several recognise it, or
+            it has no labelled photo.
+    """
+    root = Path(path).expanduser()
+    _check_readable(root)
+    name = format or _recognise(root)
+    plugin = plugins.load("datasets", name)
+    options = {} if group_column is None else {"group_column": group_column}
+    if options and "group_column" not in {field.name for field in fields(plugin.Config)}:
+        raise UserError(f"{name} data has no columns, so --group-column has nothing to name")
+    dataset: Dataset = plugin.read(root, plugins.configure(plugin, options))
+    return dataset if exclude is None else _without(dataset, Path(exclude).expanduser())
+
+
+@dataclass(frozen=True)
+class Hashed:
+    """A data set whose samples are known by what they are.
+
+    Attributes:
+        dataset: the samples whose file could be read.
+        identities: one a sample, as `core.dataset.identity` makes them.
+        unreadable: files that could not be read, with the reason; their samples are left out.
+    """
+
+    dataset: Dataset
+    identities: list[str]
+    unreadable: tuple[tuple[str, str], ...] = ()
+
+
+def identities(dataset: Dataset) -> Hashed:
+    """Hash each photo once, in threads.
+
+    Raises:
+        DataError: no file could be read.
+    """
+    paths = list(dict.fromkeys(sample.path for sample in dataset.samples))
+    hashes: dict[str, str] = {}
+    unreadable: list[tuple[str, str]] = []
+    workers = max(2, available_cores())
+    found = run_ahead(_try_hash, _files(dataset, paths), workers=workers, depth=8 * workers)
+    for path, (digest, error) in zip(paths, track(found, "hashing", len(paths)), strict=True):
+        if error is None:
+            hashes[path] = digest
+        else:
+            unreadable.append((path, error))
+    if not unreadable:
+        keys = [identity(hashes[s.path], s.box) for s in dataset.samples]
+        return Hashed(dataset, keys)
+    path, error = unreadable[0]
+    if not hashes:
+        raise DataError(f"none of the {len(paths)} photos can be read: {one_line(path)}: {error}")
+    warn(f"{len(unreadable)} files can't be read and are left out: {_some(unreadable)}")
+    kept = [sample for sample in dataset.samples if sample.path in hashes]
+    keys = [identity(hashes[sample.path], sample.box) for sample in kept]
+    return Hashed(dataset.subset(kept), keys, tuple(unreadable))
+
+
+def _check_readable(root: Path) -> None:
+    try:
+        if root.is_dir():
+            os.scandir(root).close()
+        else:
+            root.open("rb").close()
+    except FileNotFoundError as error:
+        raise DataError(f"{root} doesn't exist; check the path") from error
+    except OSError as error:
+        raise DataError(f"{root} can't be read: {error.strerror}") from error
+    except ValueError as error:  # a NUL byte
+        raise DataError(f"{str(root)!r} is no path: {error}") from error
+
+
+def _recognise(root: Path) -> str:
+    known = plugins.names("datasets")
+    claims = [name for name in known if _plugin(name).recognises(root)]
+    if len(claims) == 1:
+        return claims[0]
+    if claims:
+        raise DataError(f"{root} may be {' or '.join(claims)} data; name one with --format")
+    raise DataError(
+        f"{root} holds no data in a known format ({', '.join(known)}): put photos into folders "
+        "named after their classes, or give the CSV file with an image and a label column"
+    )
+
+
+def _plugin(name: str) -> ModuleType:
+    module: ModuleType = plugins.load("datasets", name)
+    return module
+
+
+def _without(dataset: Dataset, path: Path) -> Dataset:
+    entries = exclusion.read_exclusions(path)
+    kept = exclusion.exclude(dataset, entries)
+    if kept.unmatched:
+        names = ", ".join(one_line(name) for name in kept.unmatched[:_MAX_NAMED])
+        warn(f"{len(kept.unmatched)} entries of {path} name nothing in the data: {names}")
+    return kept.dataset
+
+
+def _files(dataset: Dataset, paths: Iterable[str]) -> Iterable[str]:
+    return (os.path.join(dataset.root, path) for path in paths)
+
+
+def _try_hash(path: str) -> tuple[str, str | None]:
+    try:
+        return file_hash(path), None
+    except OSError as error:
+        return "", error.strerror or str(error)
+
+
+def _some(unreadable: Iterable[tuple[str, str]]) -> str:
+    named = list(unreadable)[:_MAX_NAMED]
+    return "; ".join(f"{one_line(path)}: {error}" for path, error in named)
