@@ -11,6 +11,7 @@ from pocketlens.core.comparison import Row
 from pocketlens.reports._format import (
     count,
     drop,
+    factor,
     megabytes,
     metric,
     number,
@@ -86,7 +87,7 @@ COLUMNS: Final = (
         "models in turns. A tilde (~) says that the machine was too noisy to rank by it.",
     ),
     Column(
-        "speedup_float", "× float", lambda r: significant(r.speedup_float, noisy=r.noisy),
+        "speedup_float", "× float", lambda r: factor(r.speedup_float, noisy=r.noisy),
         lambda r: r.speedup_float,
         "How many times as fast as the float model in the runtime that runs it fastest. Below 1 "
         "it is slower, and compressing it was no use.",
@@ -98,7 +99,7 @@ COLUMNS: Final = (
         "not be made or run. Skipped: not tried.", numeric=False,
     ),
     Column(
-        "speedup", "× PyTorch", lambda r: significant(r.speedup, noisy=r.noisy),
+        "speedup", "× PyTorch", lambda r: factor(r.speedup, noisy=r.noisy),
         lambda r: r.speedup,
         "How many times as fast as the float model in PyTorch, where it was trained.",
     ),

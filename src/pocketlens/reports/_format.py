@@ -71,6 +71,13 @@ def significant(value: float | None, *, noisy: bool = False) -> str:
     return number(value, max(0, 2 - math.floor(math.log10(abs(value)))), noisy=noisy)
 
 
+def factor(value: float | None, *, noisy: bool = False) -> str:
+    """How many times; hundredths matter around 1, where fast and slow part."""
+    if value is None or not 0 <= value < 10:
+        return significant(value, noisy=noisy)
+    return number(value, noisy=noisy)
+
+
 def megabytes(size_bytes: float | None) -> str:
     """A size in MB of 10^6 bytes, the unit that limits are given in."""
     return NONE if size_bytes is None else f"{significant(size_bytes / 1e6)} MB"
@@ -87,8 +94,13 @@ def count(value: float | None) -> str:
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """The ends of an interval in brackets; nothing where it wasn't measured."""
-    return "" if low is None or high is None else f"[{number(low)}, {number(high)}]"
+    """The ends of an interval in brackets; nothing where there is none.
+
+    The reference differs from itself by nothing: its interval is a point.
+    """
+    if low is None or high is None or low == high:
+        return ""
+    return f"[{number(low)}, {number(high)}]"
 
 
 def drop(row: Row) -> str:

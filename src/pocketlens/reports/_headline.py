@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pocketlens.core.comparison import Comparison, Row
 from pocketlens.reports._format import (
+    factor,
     is_float,
     megabytes,
     metric,
@@ -70,7 +71,7 @@ def _float(comparison: Comparison, best: Row) -> str:
         why = f"none of the {passed} compressed models that passed is {better}"
     parts = [_size(best, None), _time(best), _speed(best, compressed=False), _score(best)]
     tail = ", ".join(part for part in parts if part)
-    return f"Ship {where}: {why}" + (f" ({tail})." if tail else ".")
+    return f"Ship {where}{f' ({tail})' if tail else ''}: {why}."
 
 
 def _compressed(comparison: Comparison, best: Row, float_row: Row | None) -> str:
@@ -111,8 +112,8 @@ def _speed(row: Row, *, compressed: bool) -> str:
     return f"{told}, roughly, for the machine was noisy" if told and row.noisy else told
 
 
-def _times(row: Row, factor: float) -> str:
-    return f"{significant(factor, noisy=row.noisy)} times as fast as"
+def _times(row: Row, value: float) -> str:
+    return f"{factor(value, noisy=row.noisy)} times as fast as"
 
 
 def _loses(comparison: Comparison, row: Row) -> str:
