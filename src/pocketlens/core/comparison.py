@@ -32,6 +32,7 @@ class Row:
         val_drop: the same on the validation images, by which variants are chosen.
         proven: `drop_high` is within the limit.
         latency_ms: median at batch 1 of the network alone; `e2e_latency_ms` from a file's bytes.
+        latency_ms_spread: the slowest minus the fastest of the rounds' medians.
         throughput: images a second at `batch`.
         speedup: against the float model in PyTorch; `speedup_float`: against the float model
             in its fastest runtime.
@@ -72,18 +73,29 @@ class Row:
 
 @dataclass(frozen=True)
 class ClassDamage:
-    """What compression did to one class: recall and F1 of the float model and of a variant."""
+    """What compression did to one class: its score with the float model and with a variant.
+
+    Attributes:
+        metric: what the scores are, in percent: `f1`, `recall` or `average_precision`.
+    """
 
     row: str
     label: str
     num_samples: int
     score_float: float
     score: float
+    metric: str = "f1"
 
 
 @dataclass(frozen=True)
 class Flip:
-    """A test photo whose answer changed, with a thumbnail as PNG or JPEG bytes in base64."""
+    """A test photo whose answer changed.
+
+    Attributes:
+        truth, before, after: class names; several of a multi-label photo are joined by `|`.
+        confidence_before, confidence_after: in percent, each of its own answer.
+        thumbnail: PNG or JPEG bytes in base64.
+    """
 
     row: str
     filename: str
@@ -103,6 +115,7 @@ class Comparison:
         machine: processor, flags, threads, versions.
         data: name, counts and metric of the scored data.
         limits: what the gate was asked for.
+        reference: name of the float row that drops are counted from.
         confusion: row name -> counts KK, rows the truth (single-label, up to 60 classes).
         damage, flips: the details behind the rows.
         notes: what a reader should know.
@@ -119,6 +132,7 @@ class Comparison:
     num_flips: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
+    reference: str = ""
 
     def row(self, name: str) -> Row:
         """The row of this name."""
