@@ -152,6 +152,7 @@ class Predictor:
         ahead = run_ahead(keep, requests, workers=workers, depth=2 * self.batch_size + workers)
         for batch in batched(ahead, self.batch_size):
             inputs = [value for _, value in batch if not isinstance(value, str)]
+            logits: Iterator[NDArray[np.float32]]
             logits = iter(self.logits(np.stack(inputs)) if inputs else ())
             for request, value in batch:
                 if isinstance(value, str):

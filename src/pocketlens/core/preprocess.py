@@ -139,7 +139,10 @@ class Preprocess:
                 f"{', '.join(unknown or missing)}; known: {', '.join(sorted(known))}"
             )
         try:
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+            plain: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+            }
+            return cls(**plain)
         except TypeError as error:
             raise UserError(f"preprocessing has a value of the wrong kind: {error}") from error
 

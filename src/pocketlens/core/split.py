@@ -39,9 +39,7 @@ class Split:
 
     def part_of(self) -> dict[str, str]:
         """Identity -> part, `calibration` included."""
-        return {
-            key: part for part in ("calibration", *PARTS) for key in getattr(self, part)
-        }
+        return {key: part for part in ("calibration", *PARTS) for key in getattr(self, part)}
 
     def __bool__(self) -> bool:
         return bool(self.train or self.val or self.test)
@@ -125,7 +123,9 @@ def _use_given(samples: Sequence[Sample], parts: list[Part | None]) -> None:
 def _keep_tested_photos_out(identities: Sequence[str], parts: list[Part | None]) -> int:
     tested = {_photo(key) for key, part in zip(identities, parts, strict=True) if part == "test"}
     leaks = [
-        i for i, key in enumerate(identities) if parts[i] in ("train", "val") and _photo(key) in tested
+        i
+        for i, key in enumerate(identities)
+        if parts[i] in ("train", "val") and _photo(key) in tested
     ]
     for i in leaks:
         parts[i] = None
@@ -157,8 +157,9 @@ def _assign(
             continue
         part = next(p for p in ("test", "val", "train") if p in fixed)
         for i in members:
-            parts[i] = parts[i] or part
-            need[parts[i] or part].subtract(_strata(samples[i]))
+            mine = parts[i] or part
+            parts[i] = mine
+            need[mine].subtract(_strata(samples[i]))
     for part, fraction in fractions.items():
         for label, total in totals.items():
             need[part][label] += fraction * total  # type: ignore[assignment]
@@ -174,7 +175,8 @@ def _assign(
             return sum(n * need[part][label] / totals[label] for label, n in labels.items())
 
         # Ties go to the test before validation, so that three photos of a class give one of each.
-        chosen = max((p for p in ("train", "test", "val") if p in fractions), key=missed)
+        order_of_ties: tuple[Part, ...] = ("train", "test", "val")
+        chosen = max((p for p in order_of_ties if p in fractions), key=missed)
         need[chosen].subtract(labels)
         for i in members:
             parts[i] = chosen
