@@ -58,9 +58,11 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
             f"{width}x{height} pixels is above the limit of {max_pixels / 1e6:g} megapixels; "
             "make it smaller or raise the limit"
         )
+    # On damaged bytes Pillow's readers raise whatever their libraries do (RuntimeError from AVIF,
+    # DecompressionBombError from GIF, struct.error, ...); each means that this image is no good.
     try:
         image.load()
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError) as error:
+    except Exception as error:
         raise ImageError(f"damaged or cut off: {error}") from error
     return _to_rgb(_upright(image))
 
@@ -98,7 +100,7 @@ def _open(data: bytes) -> ImageFile.ImageFile:
             continue
         try:
             opened = factory(io.BytesIO(data), "")
-        except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError) as error:
+        except Exception as error:
             raise ImageError(f"damaged {name} header: {error}") from error
         assert isinstance(opened, ImageFile.ImageFile)
         return opened
