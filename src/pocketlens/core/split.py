@@ -151,7 +151,7 @@ def _assign(
     totals: Counter[str] = Counter()
     for members in _units(samples, identities, pool):
         totals.update(label for i in members for label in _strata(samples[i]))
-        fixed = {part for i in members if (part := parts[i])} if not carving else set()
+        fixed = {known for i in members if (known := parts[i])} if not carving else set()
         if not fixed:
             free.append(members)
             continue
