@@ -16,7 +16,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from pocketlens.core.dataset import Task
-from pocketlens.core.directory import MANIFEST, new_directory
+from pocketlens.core.directory import MANIFEST as MANIFEST
+from pocketlens.core.directory import new_directory as new_directory
+from pocketlens.core.directory import refuse_existing as refuse_existing
 from pocketlens.core.errors import BundleError, UserError
 from pocketlens.core.preprocess import Preprocess
 from pocketlens.core.split import Split
