@@ -181,11 +181,9 @@ class Preprocess:
         resample = _PILLOW[self.interpolation]
         if image.size == (width, height):
             return image
-        if self.antialias:
+        if self.antialias or self.interpolation == "nearest":
             return image.resize((width, height), resample)
-        return image.transform(
-            (width, height), Image.Transform.EXTENT, (0, 0, *image.size), resample
-        )
+        return Image.fromarray(_plain_bilinear(to_array(image), width, height))
 
     def _edges(self, box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
         """Whole-pixel edges of the box with its margin, inside the photo."""
@@ -201,6 +199,24 @@ class Preprocess:
         if left >= right or top >= bottom:
             raise ImageError(f"the box {box} lies outside the photo of {size[0]}x{size[1]} pixels")
         return left, top, right, bottom
+
+
+def _plain_bilinear(image_HWC: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """Bilinear sampling at pixel centres, rounded; Pillow's own cuts the fraction off."""
+    upper, lower, share = _neighbours(image_HWC.shape[0], height)
+    rows = image_HWC[upper] * (1 - share[:, None, None]) + image_HWC[lower] * share[:, None, None]
+    left, right, share = _neighbours(image_HWC.shape[1], width)
+    values = rows[:, left] * (1 - share[:, None]) + rows[:, right] * share[:, None]
+    return np.rint(values).astype(np.uint8)
+
+
+def _neighbours(
+    num_in: int, num_out: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """For each output position the two samples beside it and the second one's share."""
+    position = ((np.arange(num_out) + 0.5) * (num_in / num_out) - 0.5).clip(0, num_in - 1)
+    first = position.astype(np.int64)
+    return first, np.minimum(first + 1, num_in - 1), (position - first).astype(np.float32)
 
 
 def _centre(image: Image.Image, width: int, height: int) -> Image.Image:
