@@ -91,7 +91,7 @@ class Scored:
         """Class indices N, or the 0/1 matrix NK of labels given."""
         if self.task == "single_label":
             chosen: Ints = self.logits_NK.argmax(axis=1)
-        return chosen
+            return chosen
         thresholds = 0.5 if self.thresholds_K is None else self.thresholds_K
         given: Bools = sigmoid(self.logits_NK) >= thresholds
         return given
