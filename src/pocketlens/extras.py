@@ -19,7 +19,10 @@ MODULES: Final = {
 
 def installed(extra: str) -> bool:
     """Whether all modules of an extra can be found; an empty name needs nothing."""
-    return all(importlib.util.find_spec(name) for name in MODULES.get(extra, ()))
+    if not extra:
+        return True
+    assert extra in MODULES, extra
+    return all(importlib.util.find_spec(name) for name in MODULES[extra])
 
 
 def require(module: str, *, extra: str) -> ModuleType:

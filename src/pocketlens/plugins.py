@@ -14,8 +14,8 @@ from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Final, get_args, get_origin, get_type_hints
+from types import ModuleType, NoneType, UnionType
+from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 from pocketlens.core.errors import UserError
 from pocketlens.extras import installed
@@ -95,18 +95,30 @@ def configure(plugin: ModuleType, options: dict[str, Any]) -> Any:
 
 
 def _convert(option: str, value: Any, hint: Any) -> Any:
-    if not isinstance(value, str):
-        return value
+    """Text from a flag, or a value from YAML or Python, as the field's type."""
     choices = get_args(hint)
-    if get_origin(hint) is not None and all(isinstance(choice, str) for choice in choices):
-        if value not in choices:
-            raise UserError(f"{option} must be one of {', '.join(choices)}, not {value!r}")
-        return value
-    kinds = [kind for kind in (choices or (hint,)) if kind is not type(None)]
-    kind = kinds[0]
+    if get_origin(hint) is Literal:
+        for choice in choices:
+            if value == choice or value == str(choice):
+                return choice
+        raise UserError(f"{option} must be one of {', '.join(map(str, choices))}, not {value!r}")
+    if isinstance(hint, UnionType) or get_origin(hint) is Union:
+        kinds = [kind for kind in choices if kind is not NoneType]
+        none = NoneType in choices and (value is None or value == "none")
+        return None if none else _convert(option, value, kinds[0])
+    if get_origin(hint) is tuple:
+        items = value.split(",") if isinstance(value, str) else value
+        return tuple(_convert(option, item, choices[0]) for item in items)
+    kind = hint
+    if kind not in (bool, int, float, str):
+        return kind(value) if isinstance(value, str) and isinstance(kind, type) else value
     try:
-        if kind is bool:
+        if kind is bool and isinstance(value, str):
             return {"true": True, "yes": True, "false": False, "no": False}[value.lower()]
+        if not isinstance(value, str):
+            fits = (int, float) if kind is float else kind
+            if not isinstance(value, fits) or (isinstance(value, bool) and kind is not bool):
+                raise ValueError
         return kind(value)
     except (KeyError, ValueError) as error:
         raise UserError(f"{option} needs a value of kind {kind.__name__}, not {value!r}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
@@ -13,7 +13,9 @@ T = TypeVar("T")
 class Advance(Protocol):
     """Called with the number of finished steps and, optionally, a new description."""
 
-    def __call__(self, steps: int = 1, text: str | None = None) -> None: ...
+    def __call__(self, steps: int = 1, text: str | None = None) -> None:
+        """Move the bar on."""
+        ...
 
 
 @contextmanager
@@ -31,7 +33,7 @@ def bar(text: str, total: int | None) -> Iterator[Advance]:
 
     console = Console(stderr=True)
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -49,7 +51,7 @@ def bar(text: str, total: int | None) -> Iterator[Advance]:
 
 def track(items: Iterable[T], text: str, total: int | None = None) -> Iterator[T]:
     """Pass items on with a progress bar."""
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     with bar(text, total) as advance:
         for item in items:

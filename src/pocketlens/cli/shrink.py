@@ -54,7 +54,9 @@ def run(
 
     if plan:
         for number, candidate in enumerate(workflow.plan(shrink), 1):
-            print(f"{number}. {candidate.name}: {candidate.describe()} (~{candidate.seconds:.0f} s)")
+            print(
+                f"{number}. {candidate.name}: {candidate.describe()} (~{candidate.seconds:.0f} s)"
+            )
         return
     table = workflow.shrink(
         bundle,

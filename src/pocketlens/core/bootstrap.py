@@ -44,8 +44,10 @@ def paired_drop(
     """
     assert len(reference) == len(other)
     plain = float(score(metric, reference)[0] - score(metric, other)[0])
-    if np.array_equal(reference.logits_NK, other.logits_NK):
-        return Drop(plain, 0.0, 0.0)
+    if np.array_equal(reference.predicted, other.predicted) and (
+        metric != "map" or np.array_equal(reference.logits_NK, other.logits_NK)
+    ):
+        return Drop(plain, 0.0, 0.0)  # every resample would say the same
     unit_N = _unit_indices(units, len(reference))
     num_units = int(unit_N.max()) + 1
     rng = np.random.default_rng(seed)

@@ -10,24 +10,19 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from pocketlens.core.dataset import Task
+from pocketlens.core.directory import MANIFEST, new_directory
 from pocketlens.core.errors import BundleError, UserError
 from pocketlens.core.preprocess import Preprocess
 from pocketlens.core.split import Split
 
 SCHEMA: Final = 1
-MANIFEST: Final = "manifest.json"
 SPLIT: Final = "split.json"
-
-#: A directory with one of these was made by pocketlens and may be overwritten on request.
-MARKER: Final = ".pocketlens"
-OURS: Final = (MANIFEST, "compare.json", "predictions.json", MARKER)
 
 
 @dataclass(frozen=True)
@@ -101,13 +96,20 @@ class Manifest:
         if values["task"] not in ("single_label", "multi_label"):
             raise BundleError(f"the manifest names an unknown task {values['task']!r}")
         classes = values["classes"]
-        if not isinstance(classes, list) or not classes or len(set(classes)) != len(classes):
-            raise BundleError("the manifest's classes must be a list of different names")
+        if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+            raise BundleError("the manifest's classes must be a list of names")
+        if not classes or len(set(classes)) != len(classes):
+            raise BundleError("the manifest's classes must be different names, at least one")
+        for key in ("files", "model", "class_info", "metrics", "lineage", "preprocess", "input"):
+            if not isinstance(values[key], dict):
+                raise BundleError(f"the manifest is damaged: {key} is no object")
+        if not isinstance(values["thresholds"], dict | None):
+            raise BundleError("the manifest is damaged: thresholds is no object")
         try:
             lineage = dict(values["lineage"])
             lineage["parents"] = tuple(lineage.get("parents", ()))
             converted = {
-                "classes": tuple(map(str, classes)),
+                "classes": tuple(classes),
                 "preprocess": Preprocess.from_dict(values["preprocess"]),
                 "input": Input(**values["input"]),
                 "lineage": Lineage(**lineage),
@@ -137,10 +139,9 @@ class Bundle:
     @property
     def split(self) -> Split:
         """The remembered split; empty for an imported model."""
-        path = self.path / SPLIT
-        if not path.exists():
+        if SPLIT not in self.manifest.files:
             return Split()
-        return Split.from_dict(json.loads(path.read_text()))
+        return Split.from_dict(json.loads((self.path / SPLIT).read_text(encoding="utf-8")))
 
     @property
     def size_bytes(self) -> int:
@@ -158,7 +159,7 @@ class Bundle:
             BundleError: the manifest has no such file.
         """
         if name not in self.manifest.files:
-            raise BundleError(f"{self.path} has no {name}; is its runtime really {name}?")
+            raise BundleError(f"{self.path} has no {name}; its runtime is {self.manifest.runtime}")
         return self.path / name
 
     def child_lineage(
@@ -195,7 +196,7 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
         raise BundleError(f"{root} is no bundle: it {what}")
     try:
         values = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise BundleError(f"{root / MANIFEST} can't be read: {error}") from error
     if not isinstance(values, dict):
         raise BundleError(f"{root / MANIFEST} does not hold an object")
@@ -211,7 +212,8 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
 def _check_file(root: Path, name: str, digest: str) -> None:
     file = root / name
     pure = PurePosixPath(name)
-    outside = pure.is_absolute() or ".." in pure.parts or "\\" in name or not name
+    odd = not name or "\\" in name or "\0" in name
+    outside = odd or pure.is_absolute() or ".." in pure.parts
     if outside or not file.resolve().is_relative_to(root.resolve()):
         raise BundleError(f"{root}: the manifest names a file outside the bundle: {name!r}")
     if not file.is_file():
@@ -221,45 +223,6 @@ def _check_file(root: Path, name: str, digest: str) -> None:
             f"{root}: the file {name} was altered after the bundle was made; "
             "copy it again or make it anew"
         )
-
-
-@contextmanager
-def new_directory(out: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
-    """A temporary sibling that becomes `out` when the block ends well, else vanishes.
-
-    Raises:
-        UserError: `out` exists already, or its parent can't be written to.
-    """
-    target = Path(out)
-    refuse_existing(target, overwrite=overwrite)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
-    except OSError as error:
-        raise UserError(f"can't write to {target.parent}: {error.strerror}") from error
-    try:
-        yield temporary
-        _replace(temporary, target, overwrite=overwrite)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-
-
-def refuse_existing(out: Path, *, overwrite: bool = False) -> None:
-    """Refuse an `--out` that exists, before any work is done.
-
-    Raises:
-        UserError: it exists and may not be overwritten.
-    """
-    if not (out.exists() or out.is_symlink()):
-        return
-    if not overwrite:
-        raise UserError(f"{out} exists already; name another --out or pass --overwrite")
-    # A slip such as `--out photos --overwrite` must not cost anybody their photos.
-    if not out.is_dir() or (any(out.iterdir()) and not any((out / m).exists() for m in OURS)):
-        raise UserError(f"{out} was not made by pocketlens, so it is not overwritten; remove it")
 
 
 def write_bundle(
@@ -293,30 +256,6 @@ def write_bundle(
         complete = Manifest(**{**vars(manifest), "files": hashes})
         (temporary / MANIFEST).write_text(complete.to_json(), encoding="utf-8")
     return Bundle(Path(out), complete)
-
-
-def _replace(temporary: Path, target: Path, *, overwrite: bool) -> None:
-    for file in temporary.rglob("*"):
-        if file.is_file() and not file.is_symlink():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
-    old = None
-    if overwrite and (target.exists() or target.is_symlink()):
-        # A directory can't be replaced in one step; the old one is moved aside, so that at no
-        # moment half of either stands there.
-        old = target.with_name(f".{target.name}.{os.getpid()}.old")
-        target.rename(old)
-    try:
-        temporary.rename(target)
-    except OSError:
-        if old is not None:
-            old.rename(target)
-        raise
-    if old is not None:
-        if old.is_dir() and not old.is_symlink():
-            shutil.rmtree(old)
-        else:
-            old.unlink()
 
 
 def _sha256(path: Path) -> str:

@@ -7,9 +7,10 @@ it. It may not be slower than the float model in its fastest runtime.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Final, Literal
 
 from pocketlens.core.comparison import Row, Verdict
 
@@ -33,18 +34,26 @@ class Limits:
     goal: Goal = "latency"
 
 
+#: Verdicts that say the row could not be judged; nothing ranks it.
+UNJUDGED: Final = ("failed", "skipped", "mismatch")
+
+
 def judge(row: Row, limits: Limits) -> Row:
     """The row with its verdict and the reason for it; `failed` and `skipped` rows stay."""
-    if row.verdict in ("failed", "skipped", "mismatch"):
+    if row.verdict in UNJUDGED:
         return row
     verdict, reason = _verdict(row, limits)
-    proven = row.drop_high is not None and row.drop_high <= limits.max_drop
+    proven = verdict != "failed" and row.drop_high is not None and row.drop_high <= limits.max_drop
     return replace(row, verdict=verdict, reason=reason, proven=proven)
 
 
 def _verdict(row: Row, limits: Limits) -> tuple[Verdict, str]:
     if row.drop is None:
         return "failed", "it was not scored"
+    for name in ("score", "drop", "drop_low", "drop_high", "val_drop", "latency_ms"):
+        value = getattr(row, name)
+        if value is not None and not math.isfinite(value):  # compares as within every limit
+            return "failed", f"its {name} is {value}"
     if row.val_drop is not None and row.val_drop > limits.max_drop:
         return "less_accurate", (
             f"loses {row.val_drop:.2f} points on validation images, limit {limits.max_drop:g}"
@@ -56,12 +65,16 @@ def _verdict(row: Row, limits: Limits) -> tuple[Verdict, str]:
             f"loses at least {row.drop_low:.2f} points on test images (95 %), "
             f"limit {limits.max_drop:g}"
         )
-    if limits.max_size_mb is not None and (row.size_bytes or 0) > limits.max_size_mb * 1e6:
-        return "too_large", (
-            f"{(row.size_bytes or 0) / 1e6:.2f} MB, limit {limits.max_size_mb:g} MB"
-        )
-    if limits.max_latency_ms is not None and (row.latency_ms or 0) > limits.max_latency_ms:
-        return "slower", f"{row.latency_ms:.2f} ms, limit {limits.max_latency_ms:g} ms"
+    if limits.max_size_mb is not None:
+        if row.size_bytes is None:
+            return "failed", "its size was not measured, and there is a limit for it"
+        if row.size_bytes > limits.max_size_mb * 1e6:
+            return "too_large", (f"{row.size_bytes / 1e6:.2f} MB, limit {limits.max_size_mb:g} MB")
+    if limits.max_latency_ms is not None:
+        if row.latency_ms is None:
+            return "failed", "its latency was not measured, and there is a limit for it"
+        if row.latency_ms > limits.max_latency_ms:
+            return "slower", f"{row.latency_ms:.2f} ms, limit {limits.max_latency_ms:g} ms"
     if row.speedup_float is not None and row.speedup_float < 1:
         return "slower", (
             f"takes {1 / row.speedup_float:.2f} times as long as the float model in its "
@@ -89,10 +102,16 @@ def choose(rows: Iterable[Row], limits: Limits, *, reference: str) -> tuple[Row,
     passing = [row for row in judged if row.verdict == "ok" or _is_fit_reference(row, limits)]
     if passing:
         best = min(passing, key=lambda row: _rank(row, limits.goal))
-        reason = "the smallest" if limits.goal == "size" else "the fastest"
-        reason += " that passes" if limits.goal == "size" or best.latency_ms else " not measured"
+        reason = "the smallest that passes" if limits.goal == "size" else "the fastest that passes"
+        if limits.goal == "latency" and best.latency_ms is None:
+            reason = "the smallest that passes; latency was not measured"
     else:
-        floats = [row for row in judged if row.precision == "float32" and row.drop is not None]
+        # A float32 variant that loses accuracy (a pruned one) is not the float model.
+        floats = [
+            row
+            for row in judged
+            if row.precision == "float32" and row.verdict not in (*UNJUDGED, "less_accurate")
+        ]
         if not floats:
             return tuple(judged)
         best = min(floats, key=lambda row: _rank(row, "latency"))
@@ -102,8 +121,7 @@ def choose(rows: Iterable[Row], limits: Limits, *, reference: str) -> tuple[Row,
     if best.noisy:
         reason += "; the machine was too noisy to rank it surely"
     return tuple(
-        replace(row, verdict="best", reason=reason) if row.name == best.name else row
-        for row in judged
+        replace(row, verdict="best", reason=reason) if row is best else row for row in judged
     )
 
 

@@ -31,9 +31,13 @@ def check_metric(metric: str, task: Task) -> Metric:
     Raises:
         UserError: it doesn't.
     """
-    known: tuple[Metric, ...] = ("macro_f1", "accuracy") if task == "single_label" else (
-        "map",
-        "macro_f1",
+    known: tuple[Metric, ...] = (
+        ("macro_f1", "accuracy")
+        if task == "single_label"
+        else (
+            "map",
+            "macro_f1",
+        )
     )
     for name in known:
         if name == metric:
@@ -86,9 +90,11 @@ class Scored:
     def predicted(self) -> NDArray[Any]:
         """Class indices N, or the 0/1 matrix NK of labels given."""
         if self.task == "single_label":
-            return self.logits_NK.argmax(axis=1)
+            chosen: Ints = self.logits_NK.argmax(axis=1)
+            return chosen
         thresholds = 0.5 if self.thresholds_K is None else self.thresholds_K
-        return sigmoid(self.logits_NK) >= thresholds
+        given: Bools = sigmoid(self.logits_NK) >= thresholds
+        return given
 
 
 def score(metric: Metric, scored: Scored, weights_BN: Floats | None = None) -> Floats:

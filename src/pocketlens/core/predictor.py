@@ -83,6 +83,7 @@ class Predictor:
     """An opened bundle. Close it, or use it in a `with` block, to free the runtime."""
 
     def __init__(self, manifest: Manifest, session: Session, *, batch_size: int = 8) -> None:
+        assert batch_size >= 1
         self.manifest = manifest
         self.batch_size = batch_size
         self._session: Session | None = session
@@ -153,6 +154,7 @@ class Predictor:
         ahead = run_ahead(keep, requests, workers=workers, depth=2 * self.batch_size + workers)
         for batch in batched(ahead, self.batch_size):
             inputs = [value for _, value in batch if not isinstance(value, str)]
+            logits: Iterator[NDArray[np.float32]]
             logits = iter(self.logits(np.stack(inputs)) if inputs else ())
             for request, value in batch:
                 if isinstance(value, str):
@@ -175,6 +177,8 @@ class Predictor:
         if isinstance(source, np.ndarray):
             if source.ndim != 3 or source.shape[2] != 3 or source.dtype != np.uint8:
                 raise ImageError("pixels must be an RGB array HWC of uint8")
+            if not source.size:
+                raise ImageError("the array has no pixels")
             return preprocess.normalize(
                 preprocess.fit(source if box is None else preprocess.crop(source, box))
             )

@@ -36,7 +36,8 @@ class Preprocess:
             fits, then fill up with `pad_color`.
         interpolation: the resampling filter, by Pillow's names.
         antialias: whether the filter widens when shrinking, as Pillow does. Without it the
-            result is that of OpenCV's and most phones' plain bilinear sampling.
+            result is that of OpenCV's and most phones' plain nearest or bilinear sampling;
+            for bicubic no two libraries agree on what it would be, so there is none.
         crop_pct: share of the scaled shorter side that `crop` keeps, in (0, 1].
         mean, std: for pixels divided by 255, in RGB order.
         box_margin: a box grows by this share of its width and height on each side before it
@@ -56,13 +57,17 @@ class Preprocess:
     pad_color: tuple[int, int, int] = (0, 0, 0)
 
     def __post_init__(self) -> None:
+        if not all(type(side) is int for side in (self.height, self.width)):
+            raise UserError("the input's height and width must be whole numbers")
         if self.height < 1 or self.width < 1:
             raise UserError(f"the input size must be at least 1x1, not {self.width}x{self.height}")
         if self.resize not in get_args(Resize):
             raise UserError(f"resize must be one of {', '.join(get_args(Resize))}")
         if self.interpolation not in _PILLOW:
             raise UserError(f"interpolation must be one of {', '.join(_PILLOW)}")
-        if not self.antialias and self.interpolation not in ("nearest", "bilinear", "bicubic"):
+        if not isinstance(self.antialias, bool):
+            raise UserError("antialias must be true or false")
+        if not self.antialias and self.interpolation not in ("nearest", "bilinear"):
             raise UserError(f"{self.interpolation} is only defined with antialias")
         if not 0 < self.crop_pct <= 1:
             raise UserError("crop_pct must be above 0 and at most 1")
@@ -70,6 +75,12 @@ class Preprocess:
             raise UserError("box_margin must not be negative")
         if len(self.mean) != 3 or len(self.std) != 3 or not all(s > 0 for s in self.std):
             raise UserError("mean and std need three numbers each, std above 0")
+        if not all(map(math.isfinite, (*self.mean, *self.std))):
+            raise UserError("mean and std must be finite")
+        if len(self.pad_color) != 3 or not all(
+            type(value) is int and 0 <= value <= 255 for value in self.pad_color
+        ):
+            raise UserError("pad_color needs three whole numbers from 0 to 255")
 
     def __call__(
         self, data: bytes, box: Box | None = None, *, max_pixels: int = MAX_PIXELS
@@ -139,7 +150,10 @@ class Preprocess:
                 f"{', '.join(unknown or missing)}; known: {', '.join(sorted(known))}"
             )
         try:
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+            plain: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+            }
+            return cls(**plain)
         except TypeError as error:
             raise UserError(f"preprocessing has a value of the wrong kind: {error}") from error
 
@@ -167,14 +181,14 @@ class Preprocess:
         resample = _PILLOW[self.interpolation]
         if image.size == (width, height):
             return image
-        if self.antialias:
+        if self.antialias or self.interpolation == "nearest":
             return image.resize((width, height), resample)
-        return image.transform(
-            (width, height), Image.Transform.EXTENT, (0, 0, *image.size), resample
-        )
+        return Image.fromarray(_plain_bilinear(to_array(image), width, height))
 
     def _edges(self, box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
         """Whole-pixel edges of the box with its margin, inside the photo."""
+        if not all(map(math.isfinite, box)):
+            raise ImageError(f"the box {box} is not finite")
         if box.width <= 0 or box.height <= 0:
             raise ImageError(f"the box {box} has no area")
         dx, dy = box.width * self.box_margin, box.height * self.box_margin
@@ -185,6 +199,24 @@ class Preprocess:
         if left >= right or top >= bottom:
             raise ImageError(f"the box {box} lies outside the photo of {size[0]}x{size[1]} pixels")
         return left, top, right, bottom
+
+
+def _plain_bilinear(image_HWC: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """Bilinear sampling at pixel centres, rounded; Pillow's own cuts the fraction off."""
+    upper, lower, share = _neighbours(image_HWC.shape[0], height)
+    rows = image_HWC[upper] * (1 - share[:, None, None]) + image_HWC[lower] * share[:, None, None]
+    left, right, share = _neighbours(image_HWC.shape[1], width)
+    values = rows[:, left] * (1 - share[:, None]) + rows[:, right] * share[:, None]
+    return np.rint(values).astype(np.uint8)
+
+
+def _neighbours(
+    num_in: int, num_out: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """For each output position the two samples beside it and the second one's share."""
+    position = ((np.arange(num_out) + 0.5) * (num_in / num_out) - 0.5).clip(0, num_in - 1)
+    first = position.astype(np.int64)
+    return first, np.minimum(first + 1, num_in - 1), (position - first).astype(np.float32)
 
 
 def _centre(image: Image.Image, width: int, height: int) -> Image.Image:

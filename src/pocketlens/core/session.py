@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 class Session(Protocol):
     """An opened network: `input_NCHW` float32 -> `logits_NK` float32."""
 
-    def __call__(self, input_NCHW: NDArray[np.float32], /) -> NDArray[np.float32]: ...
+    def __call__(self, input_NCHW: NDArray[np.float32], /) -> NDArray[np.float32]:
+        """Run the network on a batch."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ def run_ahead(
 
     Decoding and resizing release Python's lock, so threads suffice.
     """
+    assert depth >= 1
     source = iter(items)
     pending: deque[Future[R]] = deque()
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="decode") as pool:
@@ -37,6 +38,7 @@ def run_ahead(
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """Lists of up to `size` items."""
+    assert size >= 1
     source = iter(items)
     while batch := list(islice(source, size)):
         yield batch

@@ -145,9 +145,7 @@ class _WorkerError(Exception):
 class _Worker:
     """A process that has one variant open."""
 
-    def __init__(
-        self, bundle: Path, requests: Sequence[Request], threads: int, batch: int
-    ) -> None:
+    def __init__(self, bundle: Path, requests: Sequence[Request], threads: int, batch: int) -> None:
         self._order = {
             "bundle": str(bundle.resolve()),
             "threads": threads,

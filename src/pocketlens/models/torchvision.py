@@ -63,9 +63,7 @@ def load_weights(module: torch.nn.Module, name: str, weights: str) -> str:
         UserError: none can be had, or they don't fit.
     """
     if weights != "auto":
-        _weights.load_into(
-            module, _weights.read_state(Path(weights)), head=["fc"], source=weights
-        )
+        _weights.load_into(module, _weights.read_state(Path(weights)), head=["fc"], source=weights)
         return weights
     chosen = _default_weights(name)
     attempts = [

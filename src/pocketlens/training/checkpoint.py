@@ -49,7 +49,9 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     temporary = folder / f".{NAME}.{os.getpid()}.tmp"
     try:
         # safetensors refuses tensors that share memory; the best epoch's may be the present ones.
-        save_file({k: v.clone() for k, v in tensors.items()}, temporary, {"facts": json.dumps(facts)})
+        save_file(
+            {k: v.clone() for k, v in tensors.items()}, temporary, {"facts": json.dumps(facts)}
+        )
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(folder / NAME)

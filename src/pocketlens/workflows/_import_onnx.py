@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -153,5 +152,3 @@ def _run_once(bundle: Bundle, model: Path) -> None:
             f"{model} answers with shape {list(logits_NK.shape)}, but there are {len(classes)} "
             "class names"
         )
-
-

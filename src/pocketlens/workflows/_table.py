@@ -91,9 +91,13 @@ def tabulate(
         try:
             scores[variant.name] = score_variant(variant.bundle, test, val, threads, variant.name)
         except MissingExtraError as error:
-            failed[variant.name] = replace(_empty_row(variant, metric), verdict="skipped", reason=str(error))
+            failed[variant.name] = replace(
+                _empty_row(variant, metric), verdict="skipped", reason=str(error)
+            )
         except UserError as error:
-            failed[variant.name] = replace(_empty_row(variant, metric), verdict="failed", reason=str(error))
+            failed[variant.name] = replace(
+                _empty_row(variant, metric), verdict="failed", reason=str(error)
+            )
     if reference not in scores:
         reason = failed[reference].reason if reference in failed else "there is none"
         raise UserError(f"the float model to compare with can't be scored: {reason}")
@@ -162,7 +166,9 @@ def _empty_row(variant: Variant, metric: Metric) -> Row:
     )
 
 
-def _row(variant: Variant, metric: Metric, reference: Scores, scores: Scores, home: Path | None) -> Row:
+def _row(
+    variant: Variant, metric: Metric, reference: Scores, scores: Scores, home: Path | None
+) -> Row:
     bundle = variant.bundle
     assert bundle is not None
     ref, test = reference.test, scores.test

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pocketlens.core.bundle import Bundle, new_directory, refuse_existing
+from pocketlens.core.bundle import Bundle
+from pocketlens.core.directory import new_directory, refuse_existing
 from pocketlens.core.errors import UserError
 from pocketlens.core.gate import Goal, Limits
 from pocketlens.core.split import Split

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from pocketlens import plugins
 from pocketlens.compression._step import Calibration, Context
-from pocketlens.core.bundle import Bundle, refuse_existing
+from pocketlens.core.bundle import Bundle
+from pocketlens.core.directory import refuse_existing
 from pocketlens.core.errors import ImageError, UserError
 from pocketlens.core.predictor import Predictor, Request, available_cores
 from pocketlens.core.split import Split
@@ -111,9 +112,7 @@ def _calibration_source(
             warn(f"only {len(chosen)} of {num_images} calibration photos are there; all are used")
         requests = [photos.requests[i] for i in chosen]
         split = mark_calibrated(bundle.split, [photos.identities[i] for i in chosen])
-        return Calibration(
-            lambda: _batches(bundle, requests), len(requests), photos.source, split
-        )
+        return Calibration(lambda: _batches(bundle, requests), len(requests), photos.source, split)
 
     return choose
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pocketlens import plugins
-from pocketlens.core.bundle import Bundle, Lineage, Manifest, refuse_existing, write_bundle
+from pocketlens.core.bundle import Bundle, Lineage, Manifest, write_bundle
+from pocketlens.core.directory import refuse_existing
 from pocketlens.core.errors import UserError
 from pocketlens.core.preprocess import Preprocess
 from pocketlens.extras import require, versions

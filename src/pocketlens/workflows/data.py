@@ -9,9 +9,9 @@ from pathlib import Path
 from types import ModuleType
 
 from pocketlens import plugins
+from pocketlens.core import exclusion
 from pocketlens.core.dataset import Dataset, file_hash, identity
 from pocketlens.core.errors import DataError, UserError
-from pocketlens.core import exclusion
 from pocketlens.core.predictor import available_cores
 from pocketlens.core.stream import run_ahead
 from pocketlens.core.text import one_line
@@ -148,3 +148,28 @@ def _try_hash(path: str) -> tuple[str, str | None]:
 def _some(unreadable: Iterable[tuple[str, str]]) -> str:
     named = list(unreadable)[:_MAX_NAMED]
     return "; ".join(f"{one_line(path)}: {error}" for path, error in named)
+
+
+DataLike = Dataset | str | os.PathLike[str]
+
+
+def as_dataset(data: DataLike) -> Dataset:
+    """A data set from itself or from its path."""
+    return data if isinstance(data, Dataset) else read_dataset(data)
+
+
+def as_hashed(data: DataLike | Hashed) -> Hashed:
+    """A data set whose samples are known by what they are."""
+    return data if isinstance(data, Hashed) else identities(as_dataset(data))
+
+
+def describe_data(hashed: Hashed) -> dict[str, object]:
+    """What `compare.json` tells of the data: no path, since reports are passed on."""
+    dataset = hashed.dataset
+    return {
+        "name": dataset.root.resolve().name,
+        "format": dataset.format,
+        "task": dataset.task,
+        "num_samples": len(dataset),
+        "num_classes": len(dataset.classes),
+    }

@@ -95,5 +95,7 @@ def run_bundle(
         )
     if len(examples) and not len(outcome.scored):
         first = next(iter(outcome.errors.items()))
-        raise UserError(f"none of {len(examples)} photos can be read; the first, {first[0]}: {first[1]}")
+        raise UserError(
+            f"none of {len(examples)} photos can be read; the first, {first[0]}: {first[1]}"
+        )
     return outcome

@@ -27,6 +27,4 @@ def inventory() -> dict[str, list[dict[str, Any]]]:
 def options(family: str, name: str) -> list[tuple[str, str]]:
     """Flags of a plugin with their defaults."""
     config = plugins.load(family, name).Config
-    return [
-        (f"--{field.name.replace('_', '-')}", str(field.default)) for field in fields(config)
-    ]
+    return [(f"--{field.name.replace('_', '-')}", str(field.default)) for field in fields(config)]

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pocketlens.core.bundle import new_directory, refuse_existing
 from pocketlens.core.decode import MAX_PIXELS, SUFFIXES
+from pocketlens.core.directory import new_directory, refuse_existing
 from pocketlens.core.errors import UserError
 from pocketlens.core.predictor import Prediction, Predictor, Request
 from pocketlens.core.text import csv_cell
@@ -74,7 +74,10 @@ def predict(
     given = [images] if isinstance(images, str | os.PathLike) else list(images)
     files = find_images(given)
     count = _Count()
-    with load(bundle, threads=threads) as predictor, new_directory(target, overwrite=overwrite) as folder:
+    with (
+        load(bundle, threads=threads) as predictor,
+        new_directory(target, overwrite=overwrite) as folder,
+    ):
         found = predictor.stream(map(Request, files), max_pixels=round(max_megapixels * 1e6))
         _write(folder, predictor, count.watch(track(found, "predicting", len(files))), top_k)
     if count.errors and count.num_errors == count.num_images:
@@ -151,7 +154,9 @@ def _write(
         separator = "["
         for prediction in predictions:
             writer.writerow(_csv_row(prediction, multi, len(classes)))
-            objects.write(f"{separator}\n{json.dumps(to_dict(prediction, top_k), ensure_ascii=False)}")
+            objects.write(
+                f"{separator}\n{json.dumps(to_dict(prediction, top_k), ensure_ascii=False)}"
+            )
             separator = ","
         objects.write("\n]\n")
 

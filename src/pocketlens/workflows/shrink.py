@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from pocketlens.core.bundle import MARKER, Bundle, read_bundle, refuse_existing
+from pocketlens.core.bundle import Bundle, read_bundle
+from pocketlens.core.directory import MARKER, refuse_existing
 from pocketlens.core.errors import MissingExtraError, UserError
 from pocketlens.core.gate import Goal, Limits
 from pocketlens.core.metrics import Metric

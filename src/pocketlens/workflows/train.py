@@ -13,15 +13,9 @@ import filelock
 
 from pocketlens import plugins
 from pocketlens.core import metrics
-from pocketlens.core.bundle import (
-    Bundle,
-    Lineage,
-    Manifest,
-    read_bundle,
-    refuse_existing,
-    write_bundle,
-)
+from pocketlens.core.bundle import Bundle, Lineage, Manifest, read_bundle, write_bundle
 from pocketlens.core.dataset import Dataset
+from pocketlens.core.directory import refuse_existing
 from pocketlens.core.errors import DataError, UserError
 from pocketlens.core.examples import Examples, make_examples
 from pocketlens.core.metrics import Scored
@@ -86,7 +80,9 @@ def train(
     try:
         lock.acquire(blocking=False)
     except filelock.Timeout:
-        raise UserError(f"another run writes to {run_dir} at this moment; name another --out") from None
+        raise UserError(
+            f"another run writes to {run_dir} at this moment; name another --out"
+        ) from None
     try:
         if not resume:
             for old in run_dir.glob("*.safetensors"):
@@ -164,9 +160,7 @@ def _train(
     return bundle
 
 
-def _trained_classes(
-    dataset: Dataset, identities: list[str], split: Split
-) -> tuple[str, ...]:
+def _trained_classes(dataset: Dataset, identities: list[str], split: Split) -> tuple[str, ...]:
     """Classes that have a training photo; others can't be learnt, so they are no outputs."""
     trained = frozenset(split.train)
     seen = {
@@ -190,7 +184,9 @@ def _prepare(
     torch.manual_seed(config.seed)
     module: torch.nn.Module = family.build(config.model, len(classes), family.Config())
     if config.weights != "none":
-        say(f"weights of {config.model} from {family.load_weights(module, config.model, config.weights)}")
+        say(
+            f"weights of {config.model} from {family.load_weights(module, config.model, config.weights)}"
+        )
     wanted = family.defaults(config.model)
     size = config.image_size or wanted["size"]
     preprocess = Preprocess(

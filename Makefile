@@ -1,0 +1,31 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Needed: Python 3.11+, make.
+PYTHON ?=
+RUN = .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help environment demo test test-all lint clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
+
+environment: ## make .venv, or bring it up to date
+	@PYTHON="$(PYTHON)" sh scripts/environment.sh
+
+demo: environment ## train on photos of solar cells, shrink, prove (about 10 minutes)
+	@$(RUN) examples/solar_cells.py
+
+test: environment ## all tests but the slow ones
+	@$(RUN) -m pytest -m "not slow"
+
+test-all: environment ## every test
+	@$(RUN) -m pytest
+
+lint: environment ## format and mend what can be mended, then check types and import directions
+	@$(RUN) -m ruff check --fix .
+	@$(RUN) -m ruff format .
+	@$(RUN) -m mypy src $(wildcard benchmarks)
+	@$(RUN) -c 'from importlinter.cli import lint_imports_command as run; run()'
+
+clean: ## remove the environment, caches and what the demo made
+	rm -rf .venv .venv.lock .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist demo runs
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,103 @@
+"""A directory that appears whole or not at all, and never in place of somebody's own files."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from pocketlens.core.errors import UserError
+
+MANIFEST: Final = "manifest.json"
+
+#: An empty file in an output that grows over a long run.
+MARKER: Final = ".pocketlens"
+
+#: A directory with one of these, or a bundle's manifest, was made by pocketlens and may be
+#: overwritten on request.
+OURS: Final = ("compare.json", "predictions.json", MARKER)
+
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@contextmanager
+def new_directory(out: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
+    """A temporary sibling that becomes `out` when the block ends well, else vanishes.
+
+    Raises:
+        UserError: `out` exists already, or its parent can't be written to.
+    """
+    # `.` and `..` have no name to make a sibling of; `resolve` would follow a link.
+    target = Path(os.path.abspath(out))  # noqa: PTH100
+    refuse_existing(target, overwrite=overwrite)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+    except OSError as error:
+        raise UserError(f"can't write to {target.parent}: {error.strerror}") from error
+    try:
+        yield temporary
+        _replace(temporary, target, overwrite=overwrite)
+    except BaseException as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            raise UserError(f"can't write {target}: {error.strerror}") from error
+        raise
+
+
+def refuse_existing(out: Path, *, overwrite: bool = False) -> None:
+    """Refuse an `--out` that exists, before any work is done.
+
+    Raises:
+        UserError: it exists and may not be overwritten.
+    """
+    if not (out.exists() or out.is_symlink()):
+        return
+    if not overwrite:
+        raise UserError(f"{out} exists already; name another --out or pass --overwrite")
+    # A slip such as `--out photos --overwrite` must not cost anybody their photos.
+    if not out.is_dir() or (any(out.iterdir()) and not _is_ours(out)):
+        raise UserError(f"{out} was not made by pocketlens, so it is not overwritten; remove it")
+
+
+def _is_ours(directory: Path) -> bool:
+    if any((directory / name).exists() for name in OURS):
+        return True
+    try:  # web pages and browser extensions have a manifest.json too
+        return {"schema", "preprocess", "lineage"} <= set(
+            json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+        )
+    except (OSError, ValueError, TypeError, RecursionError):
+        return False
+
+
+def _replace(temporary: Path, target: Path, *, overwrite: bool) -> None:
+    for file in temporary.rglob("*"):
+        if file.is_file() and not file.is_symlink():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+    # A directory can't be replaced in one step; the old one is moved aside, so that at no
+    # moment half of either stands there.
+    old = target.with_name(f".{target.name}.{os.getpid()}.old")
+    try:
+        if overwrite and (target.exists() or target.is_symlink()):
+            target.rename(old)
+        temporary.rename(target)
+    except BaseException as error:  # Ctrl-C between the two must not cost the old one either
+        if os.path.lexists(old) and not os.path.lexists(target):
+            old.rename(target)
+        if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise UserError(f"{target} was made by another run in the meantime") from error
+        raise
+    if os.path.lexists(old):
+        if old.is_dir() and not old.is_symlink():
+            shutil.rmtree(old)
+        else:
+            old.unlink()

@@ -1,0 +1,150 @@
+"""What all tests share: real photos, made-up photos, a fake network, and the rule about skips."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+# Two workers on two cores: more threads a process would only wait for each other, and results
+# that depend on the number of threads stay the same wherever the tests run.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# No test reaches for a network.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+#: With POCKETLENS_DATA set (CI), a skip is a failure unless its reason begins with one of these.
+CANNOT_BE_HAD = ("needs a GPU", "needs Windows", "needs macOS", "needs an unprivileged user")
+
+
+def _forbid_skip(report: Any) -> None:
+    if not report.skipped or hasattr(report, "wasxfail") or not os.environ.get("POCKETLENS_DATA"):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    reason = reason.removeprefix("Skipped: ")
+    if reason.startswith(CANNOT_BE_HAD):
+        return
+    report.outcome = "failed"
+    report.longrepr = f"skipped, although POCKETLENS_DATA is set: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Any:
+    report = yield
+    _forbid_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Any:
+    report = yield
+    _forbid_skip(report)
+    return report
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    """The checkout."""
+    return Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The real photos; see CONTRIBUTING.md."""
+    if not os.environ.get("POCKETLENS_DATA"):
+        pytest.skip("needs real photos: set POCKETLENS_DATA")
+    path = Path(os.environ["POCKETLENS_DATA"])
+    assert path.is_dir(), f"POCKETLENS_DATA names no folder: {path}"
+    return path
+
+
+def _draw(kind: str, rng: np.random.Generator) -> Image.Image:
+    """A photo-like picture: a noisy grey ground with one coloured shape somewhere on it."""
+    width, height = (int(side) for side in rng.integers(40, 64, size=2))
+    ground = rng.integers(90, 150) + rng.normal(0, 12, size=(height, width, 3))
+    image = Image.fromarray(ground.clip(0, 255).astype(np.uint8))
+    size = int(rng.integers(18, 30))
+    x, y = int(rng.integers(0, width - size)), int(rng.integers(0, height - size))
+    colour = {"disc": (210, 40, 40), "square": (40, 190, 60), "bars": (50, 60, 220)}[kind]
+    shade = tuple(int(v) for v in np.clip(np.array(colour) + rng.integers(-25, 25, 3), 0, 255))
+    draw = ImageDraw.Draw(image)
+    if kind == "disc":
+        draw.ellipse((x, y, x + size, y + size), fill=shade)
+    elif kind == "square":
+        draw.rectangle((x, y, x + size, y + size), fill=shade)
+    else:
+        for offset in range(0, size, 6):
+            draw.rectangle((x + offset, y, x + offset + 2, y + size), fill=shade)
+    return image
+
+
+@pytest.fixture(scope="session")
+def make_photos() -> Callable[..., Path]:
+    """`make_photos(root, per_class=20, seed=0)` writes `root/CLASS/NN.jpg|png`, three classes.
+
+    Discs are red, squares green, bars blue: a tiny network learns them in a few steps.
+    """
+
+    def make(root: Path, per_class: int = 20, seed: int = 0) -> Path:
+        rng = np.random.default_rng(seed)
+        for kind in ("bars", "disc", "square"):
+            (root / kind).mkdir(parents=True, exist_ok=True)
+            for number in range(per_class):
+                suffix = "png" if number % 4 == 3 else "jpg"
+                _draw(kind, rng).save(root / kind / f"{number:03d}.{suffix}", quality=92)
+        return root
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def photos(make_photos: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 made-up photos in `CLASS/NNN.jpg`; read only, shared by all tests of a run."""
+    return make_photos(tmp_path_factory.mktemp("photos"))
+
+
+@pytest.fixture(scope="session")
+def encode() -> Callable[..., bytes]:
+    """`encode(image_or_array, "PNG", ...)` gives the file's bytes."""
+
+    def encode(image: Any, format: str = "PNG", **options: Any) -> bytes:
+        out = io.BytesIO()
+        image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+        image.save(out, format, **options)
+        return out.getvalue()
+
+    return encode
+
+
+@pytest.fixture(scope="session")
+def golden(project: Path) -> Callable[[str, Any], None]:
+    """`golden("name", value)` compares with tests/golden/name.json.
+
+    UPDATE_GOLDEN=1 writes the file instead; the commit that does so says why it moved.
+    """
+
+    def check(name: str, value: Any) -> None:
+        path = project / "tests" / "golden" / f"{name}.json"
+        if os.environ.get("UPDATE_GOLDEN"):
+            path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        assert value == json.loads(path.read_text("utf-8")), f"{path.name} no longer holds"
+
+    return check
+
+
+@pytest.fixture
+def torch_threads() -> Iterator[None]:
+    """One torch thread during the test, so that sums are added in one order everywhere."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -1,0 +1,94 @@
+"""The interval of a drop: right as often as it says, and tighter for being paired."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pocketlens.core.bootstrap import Drop, paired_drop
+from pocketlens.core.metrics import Scored, score
+
+
+def scored(right: np.ndarray, *, scale: float = 1.0) -> Scored:
+    """Two classes, the truth always 0; right where asked."""
+    logits = np.where(right, 1, -1)[:, None] * np.array([[1, -1]]) * scale
+    return Scored("single_label", logits.astype(np.float32), np.zeros(len(right), np.int64))
+
+
+def simulate(
+    rng: np.random.Generator, n: int, p_float: float, p_break: float
+) -> tuple[Scored, Scored]:
+    """A float model right with `p_float`; the variant breaks a share of what it got right."""
+    right = rng.random(n) < p_float
+    return scored(right), scored(right & (rng.random(n) >= p_break), scale=0.9)
+
+
+def test_coverage() -> None:
+    rng = np.random.default_rng(1)
+    true_drop = 100 * 0.9 * 0.1
+    covered = 0
+    for trial in range(200):
+        drop = paired_drop("accuracy", *simulate(rng, 300, 0.9, 0.1), seed=trial, num_resamples=500)
+        assert drop.low <= drop.drop <= drop.high
+        covered += drop.low <= true_drop <= drop.high
+    assert 180 <= covered <= 199  # 95 % of 200, give or take three standard errors
+
+
+def test_paired_is_narrower_than_unpaired() -> None:
+    rng = np.random.default_rng(2)
+    reference, other = simulate(rng, 400, 0.8, 0.03)
+    paired = paired_drop("accuracy", reference, other)
+    apart = []
+    for model in (reference, other):
+        weights = rng.multinomial(400, np.full(400, 1 / 400), size=2000).astype(float)
+        apart.append(score("accuracy", model, weights))
+    low, high = np.percentile(apart[0] - apart[1], [2.5, 97.5])
+    assert paired.high - paired.low < 0.5 * (high - low)
+
+
+def test_units_are_drawn_together() -> None:
+    """40 photos of 10 crops that stand or fall together carry the news of 40, not of 400."""
+    rng = np.random.default_rng(3)
+    right = rng.random(40) < 0.85
+    broken = right & (rng.random(40) >= 0.15)
+    reference, other = scored(np.repeat(right, 10)), scored(np.repeat(broken, 10))
+    alone = paired_drop("accuracy", reference, other)
+    together = paired_drop("accuracy", reference, other, units=[i // 10 for i in range(400)])
+    small = paired_drop("accuracy", scored(right), scored(broken))
+    assert together.drop == alone.drop == small.drop
+    assert together.high - together.low > 2 * (alone.high - alone.low)
+    assert together.high == pytest.approx(small.high, abs=1.5)
+
+
+def test_same_seed_same_interval_and_any_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = simulate(np.random.default_rng(4), 200, 0.9, 0.05)
+    first = paired_drop("macro_f1", *pair, seed=5)
+    assert paired_drop("macro_f1", *pair, seed=5) == first
+    assert paired_drop("macro_f1", *pair, seed=6) != first
+    monkeypatch.setattr("pocketlens.core.bootstrap._CHUNK_WEIGHTS", 4096)
+    chunked = paired_drop("macro_f1", *pair, seed=5)
+    assert chunked == pytest.approx(first, abs=0.3)
+
+
+def test_the_same_answers_have_no_drop() -> None:
+    right = np.random.default_rng(0).random(50) < 0.5
+    assert paired_drop("accuracy", scored(right), scored(right)) == Drop(0, 0, 0)
+    assert paired_drop("accuracy", scored(right), scored(right, scale=0.5)) == Drop(0, 0, 0)
+
+
+def test_other_thresholds_are_a_difference() -> None:
+    rng = np.random.default_rng(0)
+    truth = (rng.random((200, 3)) < 0.5).astype(np.int64)
+    logits = (rng.normal(size=(200, 3)) + 2 * truth - 1).astype(np.float32)
+    a = Scored("multi_label", logits, truth, np.full(3, 0.5))
+    b = Scored("multi_label", logits, truth, np.full(3, 0.9))
+    drop = paired_drop("macro_f1", a, b, num_resamples=300)
+    assert drop.drop > 1
+    assert drop.low < drop.drop < drop.high
+    assert paired_drop("map", a, b) == Drop(0, 0, 0)
+
+
+def test_a_better_variant_has_a_negative_drop() -> None:
+    reference, other = simulate(np.random.default_rng(0), 300, 0.9, 0.2)
+    drop = paired_drop("accuracy", other, reference)
+    assert drop.high < 0
