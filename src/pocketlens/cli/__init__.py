@@ -41,9 +41,8 @@ def run(argv: list[str]) -> int:
     words = [word for word in argv if word != "--debug"]
     try:
         words, settings = _take_config(words)
-        make_app(settings)(
-            words, exit_on_error=False, print_error=False, result_action="return_value"
-        )
+        app = make_app(settings)
+        app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except (UserError, CycloptsError) as error:
         if debug:
             raise

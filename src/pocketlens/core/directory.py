@@ -33,7 +33,7 @@ def new_directory(out: str | os.PathLike[str], *, overwrite: bool = False) -> It
         UserError: `out` exists already, or its parent can't be written to.
     """
     # `.` and `..` have no name to make a sibling of; `resolve` would follow a link.
-    target = Path(os.path.abspath(out))  # noqa: PTH100
+    target = Path(os.path.abspath(out))
     refuse_existing(target, overwrite=overwrite)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:

@@ -4,7 +4,6 @@
 `filename` is needed.
 """
 
-# ruff: noqa: PTH100, PTH117
 # (strings are measurably faster than Path objects over 100,000 files)
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ A folder must be claimed by one format alone, so the image folder, which could c
 with photos in it, stands back where one of these finds a description of the photos.
 """
 
-# ruff: noqa: PTH122
 # (strings are measurably faster than Path objects over 100,000 files)
 from __future__ import annotations
 

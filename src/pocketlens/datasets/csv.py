@@ -5,7 +5,6 @@ in the options. Paths are relative to the table, or absolute; where a name alone
 (`ISIC_0027388`, `IMG_1.jpg`), the photo is looked for in the folders below.
 """
 
-# ruff: noqa: PTH100, PTH113, PTH117, PTH122
 # (strings are measurably faster than Path objects over 100,000 files)
 from __future__ import annotations
 

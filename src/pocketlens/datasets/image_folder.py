@@ -4,7 +4,6 @@ The class is the folder that directly holds photos. Folders between the part and
 the group: of `train/denim/torn/1.jpg` the class is `torn` and the group `denim`.
 """
 
-# ruff: noqa: PTH110, PTH116
 # (strings are measurably faster than Path objects over 100,000 files)
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ class _Worker:
             "bundle": str(bundle.resolve()),
             "threads": threads,
             "batch": batch,
-            "requests": [(os.path.abspath(str(r.source)), r.box) for r in requests],  # noqa: PTH100
+            "requests": [(os.path.abspath(str(r.source)), r.box) for r in requests],
         }
 
     def __enter__(self) -> _Worker:

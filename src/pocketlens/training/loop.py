@@ -110,7 +110,7 @@ def train_network(
                 inputs = torch.from_numpy(input_NCHW).to(device, memory_format=torch.channels_last)
                 loss = loss_of(module(inputs), torch.from_numpy(truth).to(device))
                 optimizer.zero_grad(set_to_none=True)
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 losses.append(loss.item())
                 if not math.isfinite(losses[-1]):
                     raise UserError(

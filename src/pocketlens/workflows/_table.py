@@ -90,13 +90,11 @@ def tabulate(
             continue
         try:
             scores[variant.name] = score_variant(variant.bundle, test, val, threads, variant.name)
-        except MissingExtraError as error:
-            failed[variant.name] = replace(
-                _empty_row(variant, metric), verdict="skipped", reason=str(error)
-            )
         except UserError as error:
             failed[variant.name] = replace(
-                _empty_row(variant, metric), verdict="failed", reason=str(error)
+                _empty_row(variant, metric),
+                verdict="skipped" if isinstance(error, MissingExtraError) else "failed",
+                reason=str(error),
             )
     if reference not in scores:
         reason = failed[reference].reason if reference in failed else "there is none"
@@ -298,7 +296,7 @@ def _flips(reference: Outcome, others: Mapping[str, Outcome]) -> list[Flip]:
 def _names(predicted: Any, classes: Sequence[str]) -> str:
     if np.ndim(predicted) == 0:
         return classes[int(predicted)]
-    return " | ".join(classes[k] for k in np.flatnonzero(predicted)) or "none"
+    return " | ".join(classes[k] for k in np.flatnonzero(predicted).tolist()) or "none"
 
 
 def _thumbnail(examples: Examples, index: int) -> str | None:

@@ -183,7 +183,7 @@ def _batches(bundle: Bundle, requests: list[Request]) -> Iterator[NDArray[np.flo
         try:
             return predictor.prepare(request)
         except ImageError as error:
-            warn(f"{request.source} was not calibrated on: {error}")
+            warn(f"{request.source!s} was not calibrated on: {error}")
             return None
 
     ahead = run_ahead(prepare, requests, workers=available_cores(), depth=2 * _BATCH)

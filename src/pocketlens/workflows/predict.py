@@ -96,7 +96,7 @@ def find_images(given: Iterable[PathLike]) -> list[str]:
         UserError: a path doesn't exist, or holds no image.
     """
     files: list[str] = []
-    for path in map(os.fspath, given):
+    for path in (os.fspath(p) for p in given):
         if os.path.isdir(path):
             found = sorted(_walk(path))
         elif os.path.exists(path) or os.path.islink(path):

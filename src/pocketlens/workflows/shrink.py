@@ -76,7 +76,7 @@ class ShrinkConfig:
 
 def shrink(
     bundle: BundleLike,
-    data: DataLike,
+    data: DataLike | Hashed,
     *,
     out: str | os.PathLike[str],
     config: ShrinkConfig | None = None,

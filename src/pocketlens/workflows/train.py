@@ -137,11 +137,13 @@ def _train(
     artifacts.write_curves(run_dir / "curves.png", result.history, metric)
     if dataset.task == "single_label":
         artifacts.write_confusion(run_dir / "confusion_matrix.csv", tested, classes)
+    test_scores = metrics.summary(tested)
+    shown = metrics.DEFAULT_METRIC[dataset.task] if metric == "loss" else metric
     scores = {
-        "metric": metrics.DEFAULT_METRIC[dataset.task] if metric == "loss" else metric,
+        "metric": shown,
         "best_epoch": result.best_epoch + 1,
         "val": _part_of_row(result.history[result.best_epoch]),
-        "test": metrics.summary(tested),
+        "test": test_scores,
     }
     lineage = replace(
         manifest.lineage, data_hash=data_hash(dataset, hashed.identities), seed=config.seed
@@ -156,7 +158,7 @@ def _train(
         split=split,
         overwrite=overwrite,
     )
-    say(f"{scores['metric']} on test photos: {scores['test'][scores['metric']]:.2f}; {target}")
+    say(f"{shown} on test photos: {test_scores[shown]:.2f} %")
     return bundle
 
 
@@ -184,9 +186,8 @@ def _prepare(
     torch.manual_seed(config.seed)
     module: torch.nn.Module = family.build(config.model, len(classes), family.Config())
     if config.weights != "none":
-        say(
-            f"weights of {config.model} from {family.load_weights(module, config.model, config.weights)}"
-        )
+        source = family.load_weights(module, config.model, config.weights)
+        say(f"weights of {config.model} from {source}")
     wanted = family.defaults(config.model)
     size = config.image_size or wanted["size"]
     preprocess = Preprocess(
