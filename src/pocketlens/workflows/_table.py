@@ -117,6 +117,7 @@ def tabulate(
     others = {n: s.test for n, s in scores.items() if n != reference}
     return Comparison(
         rows=judged,
+        reference=reference,
         machine=describe_machine(threads),
         data={**data, "num_test": len(ref.scored), "num_val": 0 if val is None else len(val)},
         limits=vars(limits),
@@ -208,7 +209,7 @@ def _with_timing(row: Row, timing: Timing) -> Row:
         row,
         latency_ms=timing.latency_ms,
         latency_ms_p95=timing.p95_ms,
-        latency_ms_spread=timing.spread_percent,
+        latency_ms_spread=max(timing.blocks_ms) - min(timing.blocks_ms),
         e2e_latency_ms=timing.e2e_latency_ms,
         throughput=timing.throughput,
         batch=timing.batch,

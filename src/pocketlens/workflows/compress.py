@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 from pocketlens import plugins
 from pocketlens.compression._step import Calibration, Context
 from pocketlens.core.bundle import Bundle
+from pocketlens.core.dataset import Dataset, Sample, make_dataset
 from pocketlens.core.directory import refuse_existing
-from pocketlens.core.errors import ImageError, UserError
+from pocketlens.core.errors import DataError, ImageError, UserError
 from pocketlens.core.predictor import Predictor, Request, available_cores
 from pocketlens.core.split import Split
 from pocketlens.core.stream import batched, run_ahead
 from pocketlens.progress import say, track, warn
 from pocketlens.workflows.convert import export
 from pocketlens.workflows.data import DataLike, Hashed, as_dataset, identities
+from pocketlens.workflows.images import find_images
 from pocketlens.workflows.open import BundleLike, as_bundle
 
 _BATCH = 8
@@ -101,7 +103,7 @@ def _calibration_source(
 
     def choose(num_images: int, seed: int) -> Calibration:
         if calibration is not None:
-            photos = _all_photos(identities(as_dataset(calibration)))
+            photos = _calibration_photos(calibration)
         elif data is not None:
             hashed = data if isinstance(data, Hashed) else identities(as_dataset(data))
             photos = _training_photos(hashed, bundle.split)
@@ -115,6 +117,19 @@ def _calibration_source(
         return Calibration(lambda: _batches(bundle, requests), len(requests), photos.source, split)
 
     return choose
+
+
+def _calibration_photos(calibration: DataLike) -> _Photos:
+    """Photos named for calibration: a data set (then class-balanced), or any images."""
+    if isinstance(calibration, Dataset):
+        return _all_photos(identities(calibration))
+    try:
+        dataset = as_dataset(calibration)
+    except DataError:  # no data set: labels don't matter here, so images are enough
+        files = find_images([calibration])
+        samples = tuple(Sample(os.path.abspath(file), ("",)) for file in files)
+        dataset = make_dataset(Path(calibration).resolve(), "images", samples)
+    return _all_photos(identities(dataset))
 
 
 def _all_photos(hashed: Hashed) -> _Photos:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import glob
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pocketlens.core.decode import MAX_PIXELS, SUFFIXES
+from pocketlens.core.decode import MAX_PIXELS
 from pocketlens.core.directory import new_directory, refuse_existing
 from pocketlens.core.errors import UserError
 from pocketlens.core.predictor import Prediction, Predictor, Request
 from pocketlens.core.text import csv_cell
 from pocketlens.progress import track
+from pocketlens.workflows.images import find_images
 from pocketlens.workflows.open import BundleLike, load
 
 PathLike = str | os.PathLike[str]
@@ -87,37 +87,6 @@ def predict(
             f"(all reasons are in {target / 'predictions.csv'})"
         )
     return Predicted(target, count.num_images, count.num_errors, count.errors)
-
-
-def find_images(given: Iterable[PathLike]) -> list[str]:
-    """Image files in the order they were named; folders and patterns in sorted order.
-
-    Raises:
-        UserError: a path doesn't exist, or holds no image.
-    """
-    files: list[str] = []
-    for path in (os.fspath(p) for p in given):
-        if os.path.isdir(path):
-            found = sorted(_walk(path))
-        elif os.path.exists(path) or os.path.islink(path):
-            found = [path]
-        else:
-            matches = sorted(glob.glob(path, recursive=True))
-            found = [m for m in matches if os.path.isfile(m)]
-            if not found:
-                raise UserError(f"no image is found at {path}; check the path or the pattern")
-        if not found:
-            raise UserError(f"{path} holds no image ({', '.join(sorted(SUFFIXES)[:6])} …)")
-        files += found
-    return files
-
-
-def _walk(folder: str) -> Iterator[str]:
-    for root, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith("."):
-                yield os.path.join(root, name)
 
 
 class _Count:
