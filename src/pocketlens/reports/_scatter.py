@@ -26,6 +26,9 @@ from pocketlens.reports._shapes import reach, shape
 #: Marks as large as the largest model; the others in proportion, but never too small to see.
 _MOST_AREA, _LEAST_AREA = 900.0, 36.0
 
+#: With more rows than this, only the foremost are named, the others numbered as in the table.
+_NAMED = 20
+
 
 class Size(NamedTuple):
     """A format of the picture, in units that are pixels when it is shown at full width."""
@@ -129,6 +132,8 @@ def scatter(comparison: Comparison, size: Size = WIDE) -> Picture | None:
         name = one_line(row.name, size.labels)
         suffix = f" ({number(row.score, 1)} %)" if below else ""
         texts = (name + suffix, f"#{numbers[id(row)]}{suffix}")
+        if len(rows) > _NAMED and kind(row) in ("ok", "rejected") and numbers[id(row)] > 4:
+            texts = texts[1:]
         marks.append(_labels.Mark(x, y, reach(kind(row), area), texts))
     labels = _labels.place(marks, bars, plot, size.font)
     order = {"rejected": 0, "ok": 1, "reference": 2, "best": 3}

@@ -215,6 +215,16 @@ def flips(comparison: Comparison) -> list[FlipGroup]:
     return found
 
 
+def no_flips(comparison: Comparison) -> str:
+    """What to say where no photo can be shown: nothing flipped, or nobody kept it."""
+    base = reference(comparison)
+    shares = [r.agreement for r in comparison.rows if base is None or r.name != base.name]
+    known = [share for share in shares if share is not None]
+    if known and all(share == 100 for share in known):
+        return "No photo: every model gives the float model’s answer to every test photo."
+    return "No photos are kept in this comparison."
+
+
 def _way(flip: Flip) -> str:
     if flip.before == flip.truth:
         return "lost"
