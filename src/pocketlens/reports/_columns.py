@@ -9,6 +9,7 @@ from typing import Final
 
 from pocketlens.core.comparison import Row
 from pocketlens.reports._format import (
+    VERDICTS,
     count,
     drop,
     factor,
@@ -93,7 +94,7 @@ COLUMNS: Final = (
         "it is slower, and compressing it was no use.",
     ),
     Column(
-        "verdict", "verdict", verdict, lambda r: verdict(r),
+        "verdict", "verdict", verdict, lambda r: str(list(VERDICTS).index(r.verdict)),
         "Best: the one to ship. Ok: passes too. Rejected: measured and found too inaccurate, too "
         "slow or too large, or its answers do not match the model it was made from. Failed: could "
         "not be made or run. Skipped: not tried.", numeric=False,

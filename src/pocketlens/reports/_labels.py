@@ -60,7 +60,7 @@ _GAPS = (5, 14, 26, 42, 60)
 def text_width(text: str, size: float) -> float:
     """About how wide a text will be: nobody knows the reader's font."""
     wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
-    return size * (0.56 * (len(text) - wide) + 1.05 * wide)
+    return size * (0.6 * (len(text) - wide) + 1.05 * wide)
 
 
 def place(

@@ -26,6 +26,9 @@ from pocketlens.reports._shapes import reach, shape
 #: Marks as large as the largest model; the others in proportion, but never too small to see.
 _MOST_AREA, _LEAST_AREA = 900.0, 36.0
 
+#: With more rows than this, only the foremost are named, the others numbered as in the table.
+_NAMED = 20
+
 
 class Size(NamedTuple):
     """A format of the picture, in units that are pixels when it is shown at full width."""
@@ -95,6 +98,8 @@ def scatter(comparison: Comparison, size: Size = WIDE) -> Picture | None:
     """Latency to the right, score upwards, area for size; None if there is nothing to draw."""
     numbers = {id(row): i for i, row in enumerate(ordered(comparison.rows), 1)}
     rows = drawable(ordered(comparison.rows))
+    # The first have the first choice of a place for their names.
+    rows.sort(key=lambda row: kind(row) not in ("best", "reference"))
     if not rows:
         return None
     base = reference(comparison)
@@ -128,8 +133,13 @@ def scatter(comparison: Comparison, size: Size = WIDE) -> Picture | None:
         points.append(Point(numbers[id(row)], kind(row), path, x, y, bar, below, _tell(row)))
         name = one_line(row.name, size.labels)
         suffix = f" ({number(row.score, 1)} %)" if below else ""
-        texts = (name + suffix, f"#{numbers[id(row)]}{suffix}")
+        texts: tuple[str, ...] = (name + suffix, f"#{numbers[id(row)]}{suffix}")
+        if len(rows) > _NAMED and kind(row) in ("ok", "rejected") and numbers[id(row)] > 4:
+            texts = texts[1:]
         marks.append(_labels.Mark(x, y, reach(kind(row), area), texts))
+    if line is not None:
+        y = y_axis.place(line)
+        bars.append(_labels.Area(plot.left, y - 1, plot.right, y + 1))
     labels = _labels.place(marks, bars, plot, size.font)
     order = {"rejected": 0, "ok": 1, "reference": 2, "best": 3}
     return Picture(

@@ -55,7 +55,7 @@ def tiles(comparison: Comparison) -> list[Tile]:
     found = []
     if best.size_bytes is not None:
         detail = "all files to ship"
-        if base is not None and base.size_bytes and base.size_bytes != best.size_bytes:
+        if base is not None and base.size_bytes and not is_float(best, base):
             share = number(100 * best.size_bytes / base.size_bytes, 0)
             detail = f"{share} % of the float model’s {megabytes(base.size_bytes)}"
         found.append(Tile("Size", megabytes(best.size_bytes), detail))
@@ -63,16 +63,16 @@ def tiles(comparison: Comparison) -> list[Tile]:
         times = []
         if best.speedup_float is not None and not is_float(best, base):
             times.append(
-                f"{factor(best.speedup_float, noisy=best.noisy)} × the fastest float model"
+                f"{factor(best.speedup_float, noisy=best.noisy)}\u00a0× the fastest float model"
             )
         if best.speedup is not None and best.speedup != 1:
-            times.append(f"{factor(best.speedup, noisy=best.noisy)} × PyTorch")
+            times.append(f"{factor(best.speedup, noisy=best.noisy)}\u00a0×\u00a0PyTorch")
         detail = ", ".join(times) or "median for one image"
         figure = f"{significant(best.latency_ms, noisy=best.noisy)} ms"
         found.append(Tile("Time for an image", figure, detail))
     if best.score is not None:
         found.append(Tile(metric(best.metric), f"{number(best.score)} %", _samples(comparison)))
-    if best.drop is not None and base is not None and best.name != base.name:
+    if best.drop is not None and base is not None and not is_float(best, base):
         found.append(_drop_tile(best, comparison.limits.get("max_drop")))
     return found
 
@@ -213,6 +213,16 @@ def flips(comparison: Comparison) -> list[FlipGroup]:
         summary += f": {told}" if told else ""
         found.append(FlipGroup(row, tuple(zip(items, ways, strict=True)), total, summary))
     return found
+
+
+def no_flips(comparison: Comparison) -> str:
+    """What to say where no photo can be shown: nothing flipped, or nobody kept it."""
+    base = reference(comparison)
+    shares = [r.agreement for r in comparison.rows if base is None or r.name != base.name]
+    known = [share for share in shares if share is not None]
+    if known and all(share == 100 for share in known):
+        return "No photo: every model gives the float model’s answer to every test photo."
+    return "No photos are kept in this comparison."
 
 
 def _way(flip: Flip) -> str:

@@ -52,6 +52,7 @@ def render(comparison: Comparison, config: Config | None = None) -> str:
         damage_most=damage_most,
         matrices=_sections.matrices(comparison),
         flips=_sections.flips(comparison),
+        no_flips=_sections.no_flips(comparison),
         shown_flips=_sections.SHOWN_FLIPS,
         measured=_sections.measured(comparison),
         config=_format.facts(comparison.config),

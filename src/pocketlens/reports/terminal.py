@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Final
 
 from pocketlens.core.comparison import Comparison, Row
@@ -29,6 +30,7 @@ _ATTEMPTS: Final[tuple[tuple[str, ...], ...]] = (
     ("verdict", "runtime", "interval"),
     ("verdict", "runtime", "interval", "speedup_float"),
     ("verdict", "runtime", "interval", "speedup_float", "size"),
+    ("verdict", "runtime", "drop", "speedup_float", "size"),
 )
 
 
@@ -75,14 +77,18 @@ def _fitting(comparison: Comparison, console: Console) -> Table:
     from rich.measure import Measurement
 
     unbounded = console.options.update(max_width=10_000)
-    for left_out in _ATTEMPTS:
-        table = _table(comparison, left_out)
+    narrow = (_ATTEMPTS[-1], 12)
+    for left_out, name_width in (*product(_ATTEMPTS, (None, 20)), narrow):
+        table = _table(comparison, left_out, name_width)
         if Measurement.get(console, unbounded, table).minimum <= console.width:
             break
+    if left_out:
+        table.caption = "★ best  ✓ ok  = reference  ✗ rejected  ! failed  - skipped"
+        table.caption_justify = "left"
     return table
 
 
-def _table(comparison: Comparison, left_out: tuple[str, ...]) -> Table:
+def _table(comparison: Comparison, left_out: tuple[str, ...], name_width: int | None) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -98,11 +104,15 @@ def _table(comparison: Comparison, left_out: tuple[str, ...]) -> Table:
         width = max(cell.cell_len for cell in (Text(heading), *cells))
         if column.key == "name":
             # Only a name may run over several lines; a figure cut short would be another figure.
-            width = min(width, 14 if "interval" in left_out else 22)
+            width = min(width, name_width or width)
         columns.append((heading, cells, column.numeric, width))
     for heading, _, numeric, width in columns:
         table.add_column(
-            Text(heading), justify="right" if numeric else "left", overflow="fold", min_width=width
+            Text(heading),
+            justify="right" if numeric else "left",
+            overflow="fold",
+            min_width=width,
+            max_width=width,
         )
     for row, *cells in zip(rows, *(cells for _, cells, _, _ in columns), strict=True):
         style = "yellow" if is_rejected(row) else _STYLES.get(row.verdict, "")

@@ -24,13 +24,3 @@ for (const table of document.querySelectorAll("table[data-sort]")) {
     });
   });
 }
-// Paper can't unfold.
-addEventListener("beforeprint", () => {
-  for (const folded of document.querySelectorAll("details:not([open])")) {
-    folded.open = true;
-    folded.dataset.folded = "";
-  }
-});
-addEventListener("afterprint", () => {
-  for (const folded of document.querySelectorAll("details[data-folded]")) folded.open = false;
-});
