@@ -72,8 +72,10 @@ def finish(
         {**asdict(config), **(facts or {})},
         versions("onnx", "onnxruntime", "torch"),
     )
+    # The parent's scores are not the child's; by which metric it is judged stays.
+    metric = {k: v for k, v in bundle.manifest.metrics.items() if k == "metric"}
     manifest = replace(
-        bundle.manifest, runtime=runtime, precision=precision, lineage=lineage, metrics={}
+        bundle.manifest, runtime=runtime, precision=precision, lineage=lineage, metrics=metric
     )
     return write_bundle(
         context.out,
