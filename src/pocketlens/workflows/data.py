@@ -9,9 +9,9 @@ from pathlib import Path
 from types import ModuleType
 
 from pocketlens import plugins
+from pocketlens.core import exclusion
 from pocketlens.core.dataset import Dataset, file_hash, identity
 from pocketlens.core.errors import DataError, UserError
-from pocketlens.core import exclusion
 from pocketlens.core.predictor import available_cores
 from pocketlens.core.stream import run_ahead
 from pocketlens.core.text import one_line
