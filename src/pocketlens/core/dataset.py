@@ -28,6 +28,16 @@ class Box(NamedTuple):
     def __str__(self) -> str:
         return ",".join(f"{value:g}" for value in self)
 
+    def fault(self, size: tuple[int, int]) -> str | None:
+        """Why nothing can be cut out of a photo of this width and height, or None."""
+        if not (self.width > 0 and self.height > 0):  # so that NaN is refused too
+            return f"the box {self} has no area"
+        inside_x = self.x < size[0] and self.x + self.width > 0
+        inside_y = self.y < size[1] and self.y + self.height > 0
+        if inside_x and inside_y:
+            return None
+        return f"the box {self} lies outside the photo of {size[0]}x{size[1]} pixels"
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:

@@ -1,0 +1,204 @@
+"""What `check` looks for, one function a subject."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from pocketlens.core.dataset import Box, Dataset, Problem, Sample
+from pocketlens.core.exclusion import Excluded
+from pocketlens.core.problems import Findings
+from pocketlens.measures.duplicates import connected, near_duplicates, same
+from pocketlens.measures.photos import Photos
+
+MIN_SIDE: Final = 32
+MAX_ASPECT: Final = 4.0
+MIN_CLASS: Final = 10
+MAX_IMBALANCE: Final = 10.0
+
+#: What `faults` gives: a photo, or a box of one, and why it can't be used.
+Faults = Mapping[tuple[str, Box | None], str]
+
+_UNUSABLE: Final = {
+    "unreadable": "photos that can't be read are left out of everything; replace or remove them",
+    "bad_box": "boxes without area or outside their photo are left out; mend their numbers",
+}
+_COPIES: Final = {
+    "label_conflict": "groups of copies under different labels; decide for one and remove the rest",
+    "split_leak": "groups of copies in different parts; the test would flatter, so they are used "
+    "in the later part only",
+    "duplicate": "further copies of a photo under the same label; remove them",
+}
+_NEAR: Final = {
+    "near_label_conflict": "pairs of nearly the same picture under different labels; look at them",
+    "near_split_leak": "pairs of nearly the same picture in different parts; the test may flatter",
+    "near_duplicate": "photos with nearly the same picture as an earlier one; give them one group "
+    "so that they stay in one part, or remove them",
+}
+_DIVIDED: Final = {
+    "group_leak": "groups that the data divides between parts; the test may flatter",
+    "unknown_test_class": "classes that are tested but never trained; they can't be recognised",
+}
+_SIZES: Final = {
+    "tiny_photo": f"photos with a side below {MIN_SIDE} pixels; little can be seen in them",
+    "extreme_shape": f"photos more than {MAX_ASPECT:g} times as long as wide; cropping to a square "
+    "loses most of them, use pad or stretch",
+}
+_CLASSES: Final = {
+    "single_class": "there is one class only, nothing to tell apart; add photos of another",
+    "tiny_class": f"classes with fewer than {MIN_CLASS} samples; their scores will be a guess",
+    "imbalance": f"classes with less than 1/{MAX_IMBALANCE:g} of the samples of the largest; "
+    "add photos, and look at macro F1 rather than accuracy",
+    "similar_class_names": "class names that differ only by case, spaces or Unicode form; "
+    "merge them if they mean the same",
+}
+
+
+def faults(dataset: Dataset, photos: Photos) -> dict[tuple[str, Box | None], str]:
+    """Photos (box None) and boxes that can't be used, with the reason, in the samples' order."""
+    found: dict[tuple[str, Box | None], str] = {}
+    for sample in dataset.samples:
+        if (error := photos.error(sample.path)) is not None:
+            found[sample.path, None] = error
+        elif sample.box and (error := sample.box.fault(photos.size(sample.path))) is not None:
+            found[sample.path, sample.box] = error
+    return found
+
+
+def is_usable(sample: Sample, faults: Faults) -> bool:
+    """Whether neither the photo nor the box has a fault."""
+    return (sample.path, None) not in faults and (sample.path, sample.box) not in faults
+
+
+def unusable(faults: Faults) -> list[Problem]:
+    """Unreadable photos and bad boxes, each with its reason."""
+    findings = Findings(_UNUSABLE)
+    for (path, box), reason in faults.items():
+        findings.add("unreadable" if box is None else "bad_box", f"{path}: {reason}")
+    return findings.problems()
+
+
+def copies(dataset: Dataset, identities: Sequence[str]) -> tuple[list[Problem], list[Excluded]]:
+    """The same bytes more than once: copies, contradictions, leaks; and what to leave out.
+
+    Of copies under one label the best placed is kept (test, else validation, else train; then
+    the first). Of copies under different labels none is: nobody knows which is right.
+    """
+    findings, excluded = Findings(_COPIES), []
+    place = {"test": 0, "val": 1}
+    for group in same(identities):
+        samples = [dataset.samples[i] for i in group]
+        leaks = len({sample.part or "train" for sample in samples}) > 1
+        if leaks:
+            findings.add("split_leak", " = ".join(map(_placed, samples[:4])))
+        if len({frozenset(sample.labels) for sample in samples}) > 1:
+            findings.add("label_conflict", " = ".join(map(_labelled, samples[:4])))
+            excluded += [_excluded(s, "copies of it have other labels") for s in samples]
+            continue
+        if not leaks:
+            names = " = ".join(sample.path for sample in samples[:4])
+            findings.add("duplicate", names, count=len(group) - 1)
+        first = min(samples, key=lambda s: place.get(s.part or "", 2))
+        excluded += [
+            _excluded(sample, f"a copy of {first.path}")
+            for sample in samples
+            # One file named twice can't be left out once.
+            if sample is not first and sample.path != first.path
+        ]
+    return findings.problems(), excluded
+
+
+def near_copies(dataset: Dataset, photos: Photos) -> list[Problem]:
+    """Nearly the same picture in different files."""
+    samples_of: dict[int, Sample] = {}  # a content's first sample speaks for its copies
+    for sample in dataset.samples:
+        samples_of.setdefault(photos.contents.row[photos.hashes[sample.path]], sample)
+    rows = np.array(sorted(samples_of))
+    thumbs = photos.contents.thumbs()
+    pairs = near_duplicates(thumbs if len(rows) == len(thumbs) else thumbs[rows])
+    findings = Findings(_NEAR)
+    for a, b in pairs.tolist():
+        one, two = samples_of[rows[a]], samples_of[rows[b]]
+        if one.box is None and two.box is None and set(one.labels) != set(two.labels):
+            findings.add("near_label_conflict", f"{_labelled(one)} ~ {_labelled(two)}")
+        if (one.part or "train") != (two.part or "train"):
+            findings.add("near_split_leak", f"{_placed(one)} ~ {_placed(two)}")
+    for group in connected(pairs):
+        names = " ~ ".join(samples_of[rows[i]].path for i in group[:4])
+        more = f" and {len(group) - 4} more" if len(group) > 4 else ""
+        findings.add("near_duplicate", names + more, count=len(group) - 1)
+    return findings.problems()
+
+
+def divisions(dataset: Dataset) -> list[Problem]:
+    """What the data's own parts do to groups and classes."""
+    findings = Findings(_DIVIDED)
+    parts_of: defaultdict[str, set[str]] = defaultdict(set)
+    trained: set[str] = set()
+    tested: set[str] = set()
+    for sample in dataset.samples:
+        part = sample.part or "train"
+        if sample.group is not None:
+            parts_of[sample.group].add(part)
+        (trained if part == "train" else tested).update(sample.labels)
+    for group, parts in parts_of.items():
+        if len(parts) > 1:
+            findings.add("group_leak", f"{group}: {', '.join(sorted(parts))}")
+    for name in sorted(tested - trained):
+        findings.add("unknown_test_class", name)
+    return findings.problems()
+
+
+def odd_sizes(dataset: Dataset, photos: Photos) -> list[Problem]:
+    """Photos, or boxes, that are very small or very long."""
+    findings = Findings(_SIZES)
+    for sample in dataset.samples:
+        size = photos.size(sample.path) if sample.box is None else sample.box[2:]
+        width, height = size
+        text = f"{sample.path}: {width:g}x{height:g}"
+        if min(size) < MIN_SIDE:
+            findings.add("tiny_photo", text)
+        if max(size) > MAX_ASPECT * min(size):
+            findings.add("extreme_shape", text)
+    return findings.problems()
+
+
+def classes(dataset: Dataset) -> list[Problem]:
+    """Too few, too unequal, or too similarly named classes."""
+    findings = Findings(_CLASSES)
+    counts = dataset.class_counts()
+    if len(counts) == 1 and dataset.task == "single_label":
+        findings.add("single_class", next(iter(counts)))
+    largest = max(counts.values(), default=0)
+    for name, count in sorted(counts.items(), key=lambda item: item[1]):
+        if count < MIN_CLASS:
+            findings.add("tiny_class", f"{name}: {count}")
+        if count * MAX_IMBALANCE < largest:
+            findings.add("imbalance", f"{name}: {count} of at most {largest}")
+    for names in _look_alikes(counts):
+        findings.add("similar_class_names", " / ".join(map(ascii, names)))
+    return findings.problems()
+
+
+def _look_alikes(names: Iterable[str]) -> list[list[str]]:
+    by_form: defaultdict[str, list[str]] = defaultdict(list)
+    for name in names:
+        form = unicodedata.normalize("NFKC", name).casefold()
+        by_form[" ".join(form.replace("_", " ").replace("-", " ").split())].append(name)
+    return [group for group in by_form.values() if len(group) > 1]
+
+
+def _labelled(sample: Sample) -> str:
+    return f"{sample.path} ({', '.join(sample.labels) or 'none'})"
+
+
+def _placed(sample: Sample) -> str:
+    return f"{sample.path} ({sample.part or 'train'})"
+
+
+def _excluded(sample: Sample, reason: str) -> Excluded:
+    return Excluded(sample.path, sample.box, reason)

@@ -1,0 +1,155 @@
+"""`check`: is this data ready? Counts, and everything a person should look at before training."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pocketlens.core.dataset import PARTS, Dataset, Problem, identity
+from pocketlens.core.decode import MAX_PIXELS
+from pocketlens.core.errors import DataError
+from pocketlens.core.exclusion import Excluded, write_exclusions
+from pocketlens.core.split import make_split
+from pocketlens.core.text import one_line
+from pocketlens.measures.photos import look_at
+from pocketlens.progress import say
+from pocketlens.workflows import _findings
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What `check` found.
+
+    Attributes:
+        num_samples: labelled photos or boxes, those that can't be used included.
+        splits: usable samples a part: as the data's layout says, else what 70:15:15 gives.
+        splits_given: whether the layout says it.
+        excluded: what `--exclude-to` writes.
+    """
+
+    format: str
+    task: str
+    num_samples: int
+    class_counts: Mapping[str, int]
+    splits: Mapping[str, int]
+    splits_given: bool
+    problems: tuple[Problem, ...]
+    excluded: tuple[Excluded, ...]
+
+    @property
+    def num_classes(self) -> int:
+        """Number of different labels."""
+        return len(self.class_counts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that `check --json` prints."""
+        return {
+            "format": self.format,
+            "task": self.task,
+            "num_samples": self.num_samples,
+            "num_classes": self.num_classes,
+            "class_counts": dict(self.class_counts),
+            "splits": dict(self.splits),
+            "problems": [problem.to_dict() for problem in self.problems],
+        }
+
+
+def check(
+    dataset: Dataset,
+    *,
+    exclude_to: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    max_pixels: int = MAX_PIXELS,
+) -> CheckResult:
+    """Look at every photo once and say what a person should know before training.
+
+    Args:
+        dataset: as `read_dataset` gives it.
+        exclude_to: a CSV file to write: unreadable photos, further copies, photos under two
+            labels. `read_dataset(..., exclude=FILE)` leaves them out.
+        seed: of the split that is counted where the data has none.
+        max_pixels: larger photos count as unreadable.
+
+    Raises:
+        UserError: not one photo can be used, or the file can't be written.
+    """
+    photos = look_at(dataset, max_pixels=max_pixels)
+    faults = _findings.faults(dataset, photos)
+    usable = [sample for sample in dataset.samples if _findings.is_usable(sample, faults)]
+    if not usable:
+        (path, _), reason = next(iter(faults.items()))
+        raise DataError(
+            f"none of the {len(dataset)} photos can be used; the first: {one_line(path)}: {reason}"
+        )
+    identities = [identity(photos.hashes[sample.path], sample.box) for sample in usable]
+    kept = dataset.subset(usable)
+    copies, excluded = _findings.copies(kept, identities)
+    given = any(sample.part in ("val", "test") for sample in usable)
+    splits, split_problems = _splits(kept, identities, given=given, seed=seed)
+    problems = (
+        *_findings.unusable(faults),
+        *dataset.problems,
+        *copies,
+        *_findings.near_copies(kept, photos),
+        *split_problems,
+        *(_findings.divisions(kept) if given else ()),
+        *_findings.odd_sizes(kept, photos),
+        *_findings.classes(kept),
+    )
+    left_out = (*(Excluded(path, box, reason) for (path, box), reason in faults.items()), *excluded)
+    if exclude_to is not None:
+        count = write_exclusions(Path(exclude_to).expanduser(), left_out)
+        say(f"{count} entries written to {exclude_to}; leave them out with --exclude")
+    return CheckResult(
+        format=dataset.format,
+        task=dataset.task,
+        num_samples=len(dataset),
+        class_counts=dataset.class_counts(),
+        splits=splits,
+        splits_given=given,
+        problems=problems,
+        excluded=left_out,
+    )
+
+
+def describe(result: CheckResult) -> str:
+    """The result as plain text for a terminal."""
+    counts = result.class_counts
+    width = min(40, max(len(one_line(name)) for name in counts))
+    digits = len(str(max(counts.values())))
+    kind = "one label each" if result.task == "single_label" else "any number of labels each"
+    lines = [f"{result.num_samples} samples of {len(counts)} classes ({result.format}, {kind})", ""]
+    lines += [
+        f"  {one_line(name)[:width]:<{width}}  {count:>{digits}}" for name, count in counts.items()
+    ]
+    parts = ", ".join(f"{name} {count}" for name, count in result.splits.items())
+    lines += ["", f"split ({'as given' if result.splits_given else '70:15:15'}): {parts}", ""]
+    if not result.problems:
+        return "\n".join([*lines, "no problems found"])
+    lines.append(f"{len(result.problems)} kinds of problems:")
+    for problem in result.problems:
+        lines.append(f"- {problem.count} x {problem.kind}: {problem.message}")
+        lines += [f"    {one_line(example)}" for example in problem.examples]
+        if 0 < len(problem.examples) < problem.count:
+            lines.append("    …")
+    return "\n".join(lines)
+
+
+def _splits(
+    dataset: Dataset, identities: list[str], *, given: bool, seed: int
+) -> tuple[dict[str, int], list[Problem]]:
+    """Samples a part, and what stands in the way of dividing them."""
+    problems: list[Problem] = []
+    found: Counter[str] = Counter()
+    try:
+        part_of = make_split(dataset.samples, identities, seed=seed).part_of()
+        found.update(part_of[key] for key in identities if key in part_of)
+    except DataError as error:
+        problems.append(Problem("cannot_split", str(error), 1))
+    if given:
+        found = Counter(sample.part or "train" for sample in dataset.samples)
+    return {part: found[part] for part in PARTS}, problems
