@@ -6,7 +6,19 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+
+def load_model(path: Path) -> Any:
+    """The model without the shapes noted in it: stale ones (of other people's exporters) would
+    stop the quantizer, which finds them anew anyway.
+    """
+    import onnx
+
+    model = onnx.load(str(path))
+    model.graph.ClearField("value_info")
+    return model
 
 
 def first_convolutions(model: Any) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pocketlens.compression._onnx import quiet
+from pocketlens.compression._onnx import load_model, quiet
 from pocketlens.compression._step import Context, finish
 from pocketlens.core.bundle import Bundle
 from pocketlens.extras import require
@@ -28,13 +28,12 @@ class Config:
 def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
     """Quantize weights to INT8; activations are measured and quantized at each run."""
     require("onnx", extra=EXTRA)
-    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with tempfile.TemporaryDirectory() as folder, quiet():
         result = Path(folder) / "model.onnx"
         quantize_dynamic(
-            onnx.load(str(bundle.file("model.onnx"))),
+            load_model(bundle.file("model.onnx")),
             result,
             per_channel=config.per_channel,
             weight_type=QuantType.QInt8,

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.compression._onnx import first_convolutions, quiet
+from pocketlens.compression._onnx import first_convolutions, load_model, quiet
 from pocketlens.compression._step import Calibration, Context, finish
 from pocketlens.core.bundle import Bundle
 from pocketlens.core.errors import UserError
@@ -143,10 +143,9 @@ class _Reader:
 
 
 def _quantize(source: Path, result: Path, cache: Path, config: Config) -> None:
-    import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-    model = onnx.load(str(source))
+    model = load_model(source)
     exclude = first_convolutions(model) if config.keep_float == "first" else []
     kinds: dict[str, Any] = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
     quantize_static(

@@ -102,7 +102,7 @@ def export(bundle: Bundle, out: Path, config: Config, *, overwrite: bool = False
             verbose=False,
         )
         path = Path(folder) / MODEL
-        program.save(path, external_data=False)
+        path.write_bytes(_lean(program.model_proto))
         child = write_bundle(
             out,
             _child_manifest(bundle, config),
@@ -120,6 +120,19 @@ def export(bundle: Bundle, out: Path, config: Config, *, overwrite: bool = False
             "this network can't be exported faithfully"
         )
     return child
+
+
+def _lean(model: Any) -> bytes:
+    """The file without the exporter's notes: source lines of this machine, and shapes that the
+    exporter's own simplifications left stale, at which quantizers stumble.
+    """
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    graph.ClearField("value_info")
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
 
 
 def _child_manifest(bundle: Bundle, config: Config) -> Any:

@@ -15,7 +15,7 @@ from pocketlens.core.errors import MissingExtraError, UserError
 from pocketlens.core.gate import Goal, Limits
 from pocketlens.core.metrics import Metric
 from pocketlens.core.predictor import available_cores
-from pocketlens.progress import say
+from pocketlens.progress import say, warn
 from pocketlens.workflows._ladder import Candidate, ladder
 from pocketlens.workflows._parts import examples_of
 from pocketlens.workflows._result import Table, write_reports
@@ -216,6 +216,10 @@ def _make(
         return _not_made(candidate, "skipped", str(error))
     except UserError as error:
         return _not_made(candidate, "failed", str(error))
+    except Exception as error:
+        # A library that stumbles over one network must not cost the other candidates.
+        warn(f"{candidate.name} failed: {type(error).__name__}: {error}")
+        return _not_made(candidate, "failed", f"{type(error).__name__}: {error}")
     return Variant(candidate.name, bundle, method=candidate.method or "export")
 
 
