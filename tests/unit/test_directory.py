@@ -170,9 +170,11 @@ def test_no_place_to_write(tmp_path: Path) -> None:
 
 
 WRITER = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from pocketlens.core.bundle import new_directory
+# A run in the background, as CI's may be, starts with Ctrl-C ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with new_directory(sys.argv[1], overwrite=True) as temporary:
     (temporary / "model.onnx").write_bytes(b"half")
     Path(sys.argv[2]).touch()
