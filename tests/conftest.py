@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-# Two workers on two cores: more threads a process would only wait for each other, and results
-# that depend on the number of threads stay the same wherever the tests run.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # The workers share the cores; more threads in each would only wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 # No test reaches for a network.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")

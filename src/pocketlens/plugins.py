@@ -108,6 +108,8 @@ def _convert(option: str, value: Any, hint: Any) -> Any:
         return None if none else _convert(option, value, kinds[0])
     if get_origin(hint) is tuple:
         items = value.split(",") if isinstance(value, str) else value
+        if not isinstance(items, list | tuple):
+            raise UserError(f"{option} needs a list, not {value!r}")
         return tuple(_convert(option, item, choices[0]) for item in items)
     kind = hint
     if kind not in (bool, int, float, str):
