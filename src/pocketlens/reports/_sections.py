@@ -88,7 +88,7 @@ def _drop_tile(best: Row, limit: float | None) -> Tile:
 
 
 def _samples(comparison: Comparison) -> str:
-    samples = comparison.data.get("num_samples")
+    samples = comparison.data.get("num_test")
     return f"on {samples:,} test images" if isinstance(samples, int) else "on the test images"
 
 
