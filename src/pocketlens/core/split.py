@@ -87,7 +87,7 @@ def make_split(
         DataError: nothing would be left to train on, or to test with.
     """
     assert len(samples) == len(identities)
-    kept = keep.part_of() if keep else {}
+    kept = {} if keep is None else keep.part_of()
     parts: list[Part | None] = [_as_part(kept.get(key)) for key in identities]
     notes: list[str] = []
     given = any(sample.part in ("val", "test") for sample in samples)

@@ -50,4 +50,4 @@ def safe_filename(text: str) -> str:
     if plain and not _RESERVED.fullmatch(name) and not _LOOKS_HASHED.search(name):
         return name
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{name.lstrip('-')}-{digest}"
+    return f"{name.lstrip('-') or '_'}-{digest}"
