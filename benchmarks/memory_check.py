@@ -77,7 +77,7 @@ def make(data: Path, num: int, *, distinct: bool) -> None:
         if distinct:
             file.write_bytes(_jpeg(rng, 64))
         else:
-            os.symlink(photos / f"{i % 20}.jpg", file)  # noqa: PTH211
+            os.symlink(photos / f"{i % 20}.jpg", file)
 
 
 def _jpeg(rng: np.random.Generator, side: int) -> bytes:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pocketlens.core.errors import UserError as UserError
+    from pocketlens.workflows.check import check as check
     from pocketlens.workflows.compare import compare as compare
     from pocketlens.workflows.compress import compress as compress
     from pocketlens.workflows.convert import export as export
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pocketlens.workflows.evaluate import evaluate as evaluate
     from pocketlens.workflows.fit import fit as fit
     from pocketlens.workflows.open import load as load
+    from pocketlens.workflows.predict import predict as predict
     from pocketlens.workflows.shrink import shrink as shrink
     from pocketlens.workflows.train import train as train
 

@@ -36,7 +36,8 @@ DATA = {
     "name": "elpv",
     "task": "single_label",
     "split": "test",
-    "num_samples": 394,
+    "num_samples": 2624,
+    "num_test": 394,
     "num_classes": 2,
     "metric": "macro_f1",
 }

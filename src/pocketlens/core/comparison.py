@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
@@ -145,7 +146,19 @@ class Comparison:
 
     def to_json(self) -> str:
         """The text of `compare.json`; thumbnails stay in the report alone."""
-        values = asdict(self)
+        values: dict[str, Any] = _finite(asdict(self))
         for flip in values["flips"]:
             del flip["thumbnail"]
-        return json.dumps({"schema": SCHEMA} | values, indent=1, ensure_ascii=False) + "\n"
+        text = json.dumps(
+            {"schema": SCHEMA} | values, indent=1, ensure_ascii=False, allow_nan=False
+        )
+        return text + "\n"
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no NaN and no infinity: what is not a number is null."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
