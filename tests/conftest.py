@@ -148,3 +148,19 @@ def torch_threads() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def tiny(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A float torch bundle trained on `photos`; read only, shared by all tests of a run."""
+    from support.tiny import train_tiny
+
+    return train_tiny(photos, tmp_path_factory.mktemp("tiny") / "float")
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """`tiny`, exported."""
+    import pocketlens as pl
+
+    return pl.export(tiny, runtime="onnx", out=tmp_path_factory.mktemp("tiny") / "onnx")

@@ -205,7 +205,7 @@ def test_too_few_classes(make_photos: Callable[..., Path], tmp_path: Path, class
     root = make_photos(tmp_path / "photos")
     for name in ("disc", "square", "bars")[classes:]:
         shutil.rmtree(root / name)
-    with pytest.raises(UserError, match="two classes|no labelled photo|known format"):
+    with pytest.raises(UserError, match=r"two classes|no labelled photo|known format"):
         pl.train(root, out=tmp_path / "a", config=TINY)
     assert not (tmp_path / "a").exists()
 

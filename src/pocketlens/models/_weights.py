@@ -126,8 +126,11 @@ def load_into(
     *,
     head: Sequence[str],
     source: str,
-) -> None:
+) -> bool:
     """Load weights; only the head may be left out, when its number of classes differs.
+
+    Returns:
+        Whether the head was loaded too.
 
     Raises:
         UserError: anything else is missing or of another shape.
@@ -146,3 +149,4 @@ def load_into(
             f"missing or of another shape, the first is {lacking[0]}"
         )
     module.load_state_dict(usable, strict=False)
+    return all(key in usable for key in target if key.startswith(in_head))

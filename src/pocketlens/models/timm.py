@@ -69,7 +69,7 @@ def load_weights(module: torch.nn.Module, name: str, weights: str) -> str:
     head = [cfg.classifier] if isinstance(cfg.classifier, str) else list(cfg.classifier or ())
     if weights != "auto":
         state = _weights.read_state(Path(weights))
-        _weights.load_into(module, state, head=head, source=weights)
+        _load(module, state, head, weights)
         return weights
     package = _weights.PACKAGES.get(name)
     attempts = []
@@ -80,8 +80,19 @@ def load_weights(module: torch.nn.Module, name: str, weights: str) -> str:
         _weights.Attempt("the hub", lambda: _downloaded(name)),
     ]
     source, state = _weights.first_found(name, attempts, package=package)
-    _weights.load_into(module, state, head=head, source=source)
+    _load(module, state, head, source)
     return source
+
+
+def _load(
+    module: torch.nn.Module, state: dict[str, torch.Tensor], head: list[str], source: str
+) -> None:
+    if not _weights.load_into(module, state, head=head, source=source):
+        # Some of timm's families start a head from a range that grows as classes become fewer
+        # (0.7 for two), and so with a loss far above chance; `reset_classifier` starts it small.
+        num_classes = module.num_classes
+        assert isinstance(num_classes, int)
+        module.reset_classifier(num_classes)  # type: ignore[operator]
 
 
 def class_names(num_classes: int) -> tuple[tuple[str, ...], dict[str, dict[str, str]]]:

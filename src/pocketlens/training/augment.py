@@ -27,12 +27,8 @@ def v0(image_HWC: Image, preprocess: Preprocess, rng: np.random.Generator) -> Im
 
 
 def v1(image_HWC: Image, preprocess: Preprocess, rng: np.random.Generator) -> Image:
-    """Geometric: a random crop of at least 85 % of each side, flips and quarter turns."""
-    height, width = image_HWC.shape[:2]
-    keep_h, keep_w = (max(1, round(n * rng.uniform(_SMALLEST_CROP, 1))) for n in (height, width))
-    top = int(rng.integers(0, height - keep_h + 1))
-    left = int(rng.integers(0, width - keep_w + 1))
-    fitted = preprocess.fit(image_HWC[top : top + keep_h, left : left + keep_w])
+    """Geometric: flips and quarter turns, which lose no pixel."""
+    fitted = preprocess.fit(image_HWC)
     flip_rows, flip_columns, transpose = rng.integers(0, 2, size=3)
     if flip_rows:
         fitted = fitted[::-1]

@@ -53,7 +53,7 @@ class TrainConfig:
     """Share of the target that is spread over all classes (single-label only)."""
 
     augment: Literal["v0", "v1"] = "v1"
-    """Augmentation: v0 none, v1 flips, quarter turns and small crops."""
+    """Augmentation: v0 none, v1 flips and quarter turns."""
 
     metric: Literal["macro_f1", "accuracy", "map", "loss"] | None = None
     """What the best epoch is chosen by, on validation photos; default macro_f1 (several labels a

@@ -1,0 +1,150 @@
+"""What holds for every compression method, found through the folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pocketlens as pl
+from pocketlens import plugins
+from pocketlens.core.bundle import Bundle, read_bundle
+from pocketlens.core.errors import UserError
+
+METHODS = plugins.names("compression")
+
+
+def apply(method: str, bundle: Bundle, photos: Path, out: Path, **options: Any) -> Bundle:
+    if "num_images" in {
+        f.name for f in dataclasses.fields(plugins.load("compression", method).Config)
+    }:
+        options.setdefault("num_images", 24)
+    return pl.compress(bundle, method=method, out=out, data=photos, **options)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_method(method: str, tiny: Bundle, photos: Path, tmp_path: Path) -> None:
+    result = apply(method, tiny, photos, tmp_path / "a")
+    manifest, parent = result.manifest, tiny.manifest
+    assert manifest.lineage.method == method
+    assert manifest.lineage.parents[0]["id"] == tiny.id
+    assert manifest.preprocess == parent.preprocess
+    assert manifest.classes == parent.classes
+    assert manifest.precision != "float32"
+    assert result.split == tiny.split, "calibrating on training photos takes nothing from the test"
+    assert manifest.metrics == {"metric": "macro_f1"}, "the parent's scores are not its own"
+    assert not any(f.suffix in (".pt", ".pth", ".pkl") for f in result.path.iterdir())
+    assert read_bundle(result.path).id == result.id
+    again = apply(method, tiny, photos, tmp_path / "b")
+    assert again.manifest.files == manifest.files, "the same photos and seed give the same file"
+    with pl.load(result) as predictor:
+        answers = predictor.predict(sorted(photos.rglob("*.*"))[:6])
+    assert all(answer.error is None for answer in answers)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_refuses_what_it_can_not_take(
+    method: str, tiny_onnx: Bundle, photos: Path, tmp_path: Path
+) -> None:
+    done = apply("onnx-dynamic", tiny_onnx, photos, tmp_path / "int8")
+    with pytest.raises(UserError, match="takes a float32 model"):
+        apply(method, done, photos, tmp_path / "twice")
+    assert not (tmp_path / "twice").exists()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_unknown_option_lists_the_known(method: str, tiny_onnx: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--nonsense is no option here"):
+        pl.compress(tiny_onnx, method=method, out=tmp_path / "x", nonsense="1")
+
+
+@pytest.mark.parametrize("ranges", ["minmax", "percentile", "entropy"])
+@pytest.mark.parametrize("format", ["qdq", "qoperator"])
+def test_static_keeps_what_it_learnt(
+    ranges: str, format: str, tiny_onnx: Bundle, photos: Path, tmp_path: Path
+) -> None:
+    result = apply("onnx-static", tiny_onnx, photos, tmp_path / "a", ranges=ranges, format=format)
+    ours = pl.evaluate(result, photos, split="all").score
+    assert ours >= pl.evaluate(tiny_onnx, photos, split="all").score - 10
+    assert result.size_bytes < 0.45 * tiny_onnx.size_bytes
+
+
+def test_first_convolution_stays_float(tiny_onnx: Bundle, photos: Path, tmp_path: Path) -> None:
+    import onnx
+
+    def first_conv_weight_is_float(bundle: Bundle) -> bool:
+        graph = onnx.load(bundle.path / "model.onnx").graph
+        conv = next(node for node in graph.node if node.op_type == "Conv")
+        return conv.input[1] in {tensor.name for tensor in graph.initializer}
+
+    kept = apply("onnx-static", tiny_onnx, photos, tmp_path / "a", keep_float="first")
+    none = apply("onnx-static", tiny_onnx, photos, tmp_path / "b", keep_float="none")
+    assert first_conv_weight_is_float(kept)
+    assert not first_conv_weight_is_float(none)
+
+
+def test_weights_have_a_scale_for_each_channel(
+    tiny_onnx: Bundle, photos: Path, tmp_path: Path
+) -> None:
+    import onnx
+
+    result = apply("onnx-static", tiny_onnx, photos, tmp_path / "a")
+    tensors = {t.name: t for t in onnx.load(result.path / "model.onnx").graph.initializer}
+    weights = [
+        t for t in tensors.values() if t.data_type == onnx.TensorProto.INT8 and len(t.dims) == 4
+    ]
+    assert weights
+    for weight in weights:
+        scale = tensors[weight.name.replace("_quantized", "_scale")]
+        assert list(scale.dims) == [weight.dims[0]]
+
+
+def test_without_photos_it_says_which_flags(tiny_onnx: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--data .* --calibration"):
+        pl.compress(tiny_onnx, method="onnx-static", out=tmp_path / "x")
+
+
+def test_calibration_photos_are_never_scored(photos: Path, tmp_path: Path) -> None:
+    """An imported model has no split: what ranges were found on must not be scored."""
+    from pocketlens.workflows._parts import examples_of
+    from pocketlens.workflows.compress import mark_calibrated
+    from pocketlens.workflows.data import as_hashed
+    from support.fake import fake_imported
+
+    hashed = as_hashed(photos)
+    imported = fake_imported(tmp_path / "imported", hashed.dataset.classes)
+    before = examples_of(imported, hashed, "test")
+    split = mark_calibrated(imported.split, hashed.identities[:10])
+    after = examples_of(imported, hashed, "test", split=split)
+    assert len(before) == 60
+    assert len(after) == 50
+    assert not set(after.identities) & set(hashed.identities[:10])
+
+
+def test_class_balanced_choice() -> None:
+    from pocketlens.workflows.compress import class_balanced
+
+    labels = ["a"] * 90 + ["b"] * 8 + ["c"] * 2
+    chosen = [labels[i] for i in class_balanced(labels, 20, seed=0)]
+    assert (chosen.count("a"), chosen.count("b"), chosen.count("c")) == (10, 8, 2)
+    assert class_balanced(labels, 20, 0) == class_balanced(labels, 20, 0)
+    assert class_balanced(labels, 20, 0) != class_balanced(labels, 20, 1)
+    assert sorted(class_balanced(labels, 500, 0)) == list(range(100))
+
+
+def test_any_folder_of_images_can_calibrate(
+    tiny_onnx: Bundle, photos: Path, tmp_path: Path
+) -> None:
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for i, file in enumerate(sorted(photos.rglob("*.jpg"))[:12]):
+        (flat / f"{i}.jpg").write_bytes(file.read_bytes())
+    (flat / "broken.jpg").write_bytes(b"no image")
+    result = pl.compress(tiny_onnx, method="onnx-static", out=tmp_path / "x", calibration=flat)
+    assert result.manifest.lineage.config["num_calibrated"] == 13
+    with pl.load(result) as predictor:
+        pixels = np.zeros((40, 40, 3), np.uint8)
+        assert predictor.predict(pixels)[0].error is None

@@ -1,0 +1,104 @@
+"""What holds for every runtime, found through the folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pocketlens as pl
+from pocketlens import plugins
+from pocketlens.core.bundle import Bundle
+from pocketlens.core.errors import UserError
+from pocketlens.core.session import SessionOptions
+
+RUNTIMES = plugins.names("runtimes")
+
+
+def bundle_for(runtime: str, tiny: Bundle, out: Path) -> Bundle:
+    return tiny if runtime == "torch" else pl.export(tiny, runtime=runtime, out=out / runtime)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_same_answers_as_torch(runtime: str, tiny: Bundle, photos: Path, tmp_path: Path) -> None:
+    bundle = bundle_for(runtime, tiny, tmp_path)
+    files = sorted(map(str, photos.rglob("*.*")))[:20]
+    with pl.load(tiny) as reference, pl.load(bundle) as predictor:
+        expected = [a.logits_K for a in reference.answers((f, None) for f in files)]  # type: ignore[misc]
+        found = [a.logits_K for a in predictor.answers((f, None) for f in files)]  # type: ignore[misc]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("size", [1, 3, 8])
+def test_any_batch(runtime: str, size: int, tiny: Bundle, tmp_path: Path) -> None:
+    bundle = bundle_for(runtime, tiny, tmp_path)
+    session = plugins.load("runtimes", runtime).open(bundle, SessionOptions(threads=1))
+    inputs = np.random.default_rng(0).normal(size=(size, 3, 32, 32)).astype(np.float32)
+    logits = session(inputs)
+    assert logits.shape == (size, 3)
+    assert logits.dtype == np.float32
+    one_by_one = np.concatenate([session(inputs[i : i + 1]) for i in range(size)])
+    np.testing.assert_allclose(logits, one_by_one, atol=1e-5)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_manifest_is_carried_over(runtime: str, tiny: Bundle, tmp_path: Path) -> None:
+    bundle = bundle_for(runtime, tiny, tmp_path)
+    mine, its = tiny.manifest, bundle.manifest
+    assert (its.preprocess, its.classes, its.task) == (mine.preprocess, mine.classes, mine.task)
+    assert bundle.split == tiny.split
+    if runtime != "torch":
+        assert [p["id"] for p in its.lineage.parents] == [tiny.id]
+    assert not any(f.suffix in (".pt", ".pth", ".pkl") for f in bundle.path.iterdir())
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_to_its_own_runtime_it_is_copied(
+    runtime: str, tiny: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = bundle_for(runtime, tiny, tmp_path)
+    copy = pl.export(bundle, runtime=runtime, out=tmp_path / "copy")
+    assert copy.id == bundle.id
+    assert "copied" in capsys.readouterr().err
+
+
+def test_onnx_is_one_file_without_notes_of_this_machine(tiny_onnx: Bundle) -> None:
+    import onnx
+
+    assert sorted(tiny_onnx.manifest.files) == ["model.onnx", "split.json"]
+    content = (tiny_onnx.path / "model.onnx").read_bytes()
+    assert b"site-packages" not in content
+    graph = onnx.load(tiny_onnx.path / "model.onnx").graph
+    assert graph.input[0].type.tensor_type.shape.dim[0].dim_param, "the batch is dynamic"
+    assert not any(node.op_type == "BatchNormalization" for node in graph.node)
+
+
+def test_export_twice_gives_the_same_bytes(tiny: Bundle, tiny_onnx: Bundle, tmp_path: Path) -> None:
+    again = pl.export(tiny, runtime="onnx", out=tmp_path / "again")
+    assert again.manifest.files["model.onnx"] == tiny_onnx.manifest.files["model.onnx"]
+
+
+def test_compressed_bundle_is_not_exported_back(tiny_onnx: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="training writes"):
+        pl.export(tiny_onnx, runtime="torch", out=tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_runtime_that_is_not_there_names_the_command(
+    tiny: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # FAULTS 23
+    real = plugins.load("runtimes", "torch").require
+
+    def missing(module: str, *, extra: str) -> Any:
+        from pocketlens.core.errors import MissingExtraError
+
+        raise MissingExtraError(f"this needs {module}: pip install 'pocketlens[{extra}]'")
+
+    assert callable(real)
+    monkeypatch.setattr("pocketlens.runtimes._module.require", missing)
+    with pytest.raises(UserError, match=r"pip install 'pocketlens\[train\]'"):
+        pl.load(tiny)

@@ -1,0 +1,51 @@
+"""Small ONNX files made by hand: networks whose answers are known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from pocketlens.core.bundle import Bundle, Lineage, Manifest, write_bundle
+from pocketlens.core.preprocess import Preprocess
+
+
+def mean_network(
+    num_classes: int, *, bias: float = 0.0, batch: int | str = "batch"
+) -> onnx.ModelProto:
+    """logits_k = (k + 1) * mean of the input + bias."""
+    weight = np.outer(np.ones(3), np.arange(1, num_classes + 1)).astype(np.float32) / 3
+    graph = helper.make_graph(
+        [
+            helper.make_node("GlobalAveragePool", ["input"], ["pooled"], "pool"),
+            helper.make_node("Flatten", ["pooled"], ["flat"], "flatten"),
+            helper.make_node("Gemm", ["flat", "weight", "bias"], ["logits"], "head"),
+        ],
+        "mean",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [batch, 3, "h", "w"])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [batch, num_classes])],
+        [
+            numpy_helper.from_array(weight, "weight"),
+            numpy_helper.from_array(np.full(num_classes, bias, np.float32), "bias"),
+        ],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+def fake_imported(out: Path, classes: Sequence[str], *, bias: float = 0.0) -> Bundle:
+    """An imported ONNX bundle without a split."""
+    manifest = Manifest(
+        task="single_label",
+        classes=tuple(classes),
+        preprocess=Preprocess(16, 16, resize="stretch", mean=(0.0,) * 3, std=(1.0,) * 3),
+        runtime="onnx",
+        precision="float32",
+        model={"family": "onnx", "name": "mean", "config": {}},
+        lineage=Lineage(method="import"),
+        metrics={"metric": "accuracy"},
+    )
+    content = mean_network(len(classes), bias=bias).SerializeToString()
+    return write_bundle(out, manifest, {"model.onnx": content})

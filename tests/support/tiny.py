@@ -1,0 +1,18 @@
+"""A tiny trained bundle, for tests that need one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pocketlens as pl
+from pocketlens.core.bundle import Bundle
+from pocketlens.training.config import TrainConfig
+
+CONFIG = TrainConfig(
+    model="test_byobnet", weights="none", epochs=10, image_size=32, batch_size=8, lr=3e-3
+)
+
+
+def train_tiny(photos: Path, out: Path) -> Bundle:
+    """A network of 0.4 M parameters that tells the made-up shapes apart."""
+    return pl.train(photos, out=out, config=CONFIG)
