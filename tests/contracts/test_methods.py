@@ -18,9 +18,8 @@ METHODS = plugins.names("compression")
 
 
 def apply(method: str, bundle: Bundle, photos: Path, out: Path, **options: Any) -> Bundle:
-    if "num_images" in {
-        f.name for f in dataclasses.fields(plugins.load("compression", method).Config)
-    }:
+    config = plugins.load("compression", method).Config
+    if "num_images" in {field.name for field in dataclasses.fields(config)}:
         options.setdefault("num_images", 24)
     return pl.compress(bundle, method=method, out=out, data=photos, **options)
 

@@ -73,6 +73,15 @@ def test_fit_again_is_refused_resumed_or_overwritten(
     assert (fitted / "model" / "model.safetensors").stat().st_mtime_ns == before
 
 
+def test_a_mistake_leaves_nothing_behind(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (["--model", "no_such_net"], ["--weights", "no-such-file"]):
+        code, _, err = call(capsys, "fit", photos, "--out", tmp_path / "x", *words)
+        assert code == 2, err
+        assert not list(tmp_path.iterdir())
+
+
 def test_evaluate(fitted: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = call(capsys, "evaluate", fitted / "best", "--data", photos, "--json")
     values = json.loads(out)
@@ -113,8 +122,6 @@ def test_compare_refuses_another_split(
         "--out",
         tmp_path / "b",
         *QUICK[:-2],
-        "--epochs",
-        "1",
         "--seed",
         "7",
     )
@@ -183,7 +190,7 @@ def test_predict(
     assert total == pytest.approx(1, abs=1e-4)
     objects = json.loads((tmp_path / "p" / "predictions.json").read_text("utf-8"))
     assert [o.get("label") for o in objects] == ["disc", None]
-    assert "damaged" in objects[1]["error"]
+    assert "not an image" in objects[1]["error"]
 
 
 def test_predict_with_no_usable_image(
@@ -220,7 +227,7 @@ def test_config_file_and_flags(
     [
         (["trian", "x"], 'Did you mean "train"'),
         (["train", "missing", "--out", "o"], "missing doesn't exist"),
-        (["evaluate", "missing", "--data", "."], "does not exist"),
+        (["predict", "missing", "x.jpg", "--out", "o"], "no image is found at x.jpg"),
         (["train", ".", "--out", "o", "--epochs", "many"], "--epochs"),
         (["train", ".", "--out", "o", "--epochs", "0"], "--epochs must be at least 1"),
         (["compress", ".", "--method", "magic", "--out", "o"], "no manifest.json"),

@@ -346,8 +346,5 @@ def full(num_classes: int = 12, num_variants: int = 12) -> Comparison:
         config={
             "data": "photos",
             "max_drop": 0.5,
-            "budget": 20,
-            "methods": ["static", "dynamic"],
-            "calibration": {"num_samples": 256, "balanced": True},
         },
     )

@@ -41,7 +41,7 @@ def run(argv: list[str]) -> int:
     words = [word for word in argv if word != "--debug"]
     try:
         words, settings = _take_config(words)
-        app = make_app(settings)
+        app = make_app(settings, asked=words[0] if words else None)
         app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except (UserError, CycloptsError) as error:
         if debug:
@@ -68,11 +68,13 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def make_app(settings: dict[str, Any] | None = None) -> App:
+def make_app(settings: dict[str, Any] | None = None, *, asked: str | None = None) -> App:
     """The application with all verbs, none of them loaded yet.
 
     Args:
         settings: from `--config`; the flags' names, in either spelling.
+        asked: the verb that is called, whose help is its docstring; the others are listed with
+            their summary, without being loaded.
     """
     from cyclopts import App
     from cyclopts.config import Dict
@@ -92,7 +94,8 @@ def make_app(settings: dict[str, Any] | None = None) -> App:
     )
     for verb, summary in VERBS.items():
         module = f"{verb}_" if verb == "import" else verb
-        app.command(f"pocketlens.cli.{module}:run", name=verb, help=summary)
+        listed = None if verb == asked else summary
+        app.command(f"pocketlens.cli.{module}:run", name=verb, help=listed)
     return app
 
 

@@ -52,6 +52,33 @@ def new_directory(out: str | os.PathLike[str], *, overwrite: bool = False) -> It
         raise
 
 
+@contextmanager
+def workplace(target: Path, *, resume: bool = False, overwrite: bool = False) -> Iterator[None]:
+    """An output that grows over a long run, so that a killed run can be resumed.
+
+    What is put into it must itself appear whole. If the block fails before anything worth
+    resuming lies there (a bundle or a checkpoint), the directory vanishes again.
+
+    Raises:
+        UserError: it exists and neither `resume` nor `overwrite` was asked for, or it can't be
+            written to.
+    """
+    if not resume:
+        refuse_existing(target, overwrite=overwrite)
+        shutil.rmtree(target, ignore_errors=True)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        (target / MARKER).touch()
+    except OSError as error:
+        raise UserError(f"can't write to {target}: {error.strerror}") from error
+    try:
+        yield
+    except BaseException:
+        if not any(any(target.rglob(name)) for name in (MANIFEST, "*.safetensors")):
+            shutil.rmtree(target, ignore_errors=True)
+        raise
+
+
 def refuse_existing(out: Path, *, overwrite: bool = False) -> None:
     """Refuse an `--out` that exists, before any work is done.
 

@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from pocketlens.core.directory import workplace
 from pocketlens.core.errors import UserError
 from pocketlens.progress import say, warn
 from pocketlens.training.config import TrainConfig
@@ -15,7 +16,7 @@ from pocketlens.workflows._result import Table
 from pocketlens.workflows.check import check
 from pocketlens.workflows.data import DataLike, as_dataset, identities
 from pocketlens.workflows.open import BundleLike
-from pocketlens.workflows.shrink import ShrinkConfig, make_workplace, shrink
+from pocketlens.workflows.shrink import ShrinkConfig, shrink
 from pocketlens.workflows.train import train
 
 
@@ -49,29 +50,29 @@ def fit(
     train_config = train_config or TrainConfig(**train_settings)
     shrink_config = shrink_config or ShrinkConfig(**shrink_settings)
     dataset = as_dataset(data)
-    make_workplace(target, resume=resume, overwrite=overwrite)
-    if not (target / "model" / "manifest.json").exists():
-        for problem in check(dataset).problems:
-            warn(f"{problem.message} ({problem.count}): {', '.join(problem.examples[:3])}")
-    hashed = identities(dataset)
-    model = train(
-        hashed.dataset,
-        out=target / "model",
-        config=train_config,
-        keep_split=keep_split,
-        threads=threads,
-        resume=resume,
-    )
-    say(f"{target / 'model'} is trained; now it is made small")
-    return shrink(
-        model,
-        hashed,
-        out=target,
-        config=shrink_config,
-        calibration=calibration,
-        threads=threads,
-        resume=True,
-    )
+    with workplace(target, resume=resume, overwrite=overwrite):
+        if not (target / "model" / "manifest.json").exists():
+            for problem in check(dataset).problems:
+                warn(f"{problem.message} ({problem.count}): {', '.join(problem.examples[:3])}")
+        hashed = identities(dataset)
+        model = train(
+            hashed.dataset,
+            out=target / "model",
+            config=train_config,
+            keep_split=keep_split,
+            threads=threads,
+            resume=resume,
+        )
+        say(f"{target / 'model'} is trained; now it is made small")
+        return shrink(
+            model,
+            hashed,
+            out=target,
+            config=shrink_config,
+            calibration=calibration,
+            threads=threads,
+            resume=True,
+        )
 
 
 def _divide(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

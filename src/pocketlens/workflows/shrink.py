@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from pocketlens.core.bundle import Bundle, read_bundle
-from pocketlens.core.directory import MARKER, refuse_existing
+from pocketlens.core.directory import workplace
 from pocketlens.core.errors import MissingExtraError, UserError
 from pocketlens.core.gate import Goal, Limits
 from pocketlens.core.metrics import Metric
@@ -112,10 +112,10 @@ def shrink(
             "shrink starts from the float torch bundle that training wrote"
         )
     hashed = as_hashed(data)
-    make_workplace(target, resume=resume, overwrite=overwrite)
-    return _shrink(
-        parent, hashed, target, config, metric, calibration, threads or available_cores()
-    )
+    with workplace(target, resume=resume, overwrite=overwrite):
+        return _shrink(
+            parent, hashed, target, config, metric, calibration, threads or available_cores()
+        )
 
 
 def plan(config: ShrinkConfig) -> list[Candidate]:
@@ -240,22 +240,3 @@ def _lost(metric: Metric, reference: Scores, other: Scores) -> float:
     if reference.val is not None and other.val is not None:
         return drop_of(metric, reference.val, other.val)
     return drop_of(metric, reference.test, other.test)
-
-
-def make_workplace(target: Path, *, resume: bool, overwrite: bool) -> None:
-    """The output directory, in which variants are made, so that a killed run can be resumed.
-
-    Each bundle in it appears whole; `compare.json` is written last.
-
-    Raises:
-        UserError: it exists and neither `resume` nor `overwrite` was asked for, or it can't be
-            written to.
-    """
-    if not resume:
-        refuse_existing(target, overwrite=overwrite)
-        shutil.rmtree(target, ignore_errors=True)
-    try:
-        (target / "variants").mkdir(parents=True, exist_ok=True)
-        (target / MARKER).touch()
-    except OSError as error:
-        raise UserError(f"can't write to {target}: {error.strerror}") from error

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +28,7 @@ from pocketlens.extras import require, versions
 from pocketlens.measures.operations import count_operations
 from pocketlens.measures.score import collect
 from pocketlens.progress import say, warn
-from pocketlens.training import artifacts
+from pocketlens.training import artifacts, checkpoint
 from pocketlens.training.config import TrainConfig
 from pocketlens.training.loop import train_network
 from pocketlens.workflows.data import DataLike, as_dataset, identities
@@ -67,15 +69,28 @@ def train(
         return read_bundle(target)
     refuse_existing(target, overwrite=overwrite)
     run_dir = target.with_name(f"{target.name}.run")
-    if run_dir.exists() and not (resume or overwrite):
-        raise UserError(f"{run_dir} exists already; pass --resume to go on, or --overwrite")
+    if (run_dir / checkpoint.NAME).exists() and not (resume or overwrite):
+        raise UserError(
+            f"{run_dir} holds a run that was interrupted; pass --resume to go on, or --overwrite"
+        )
     require("torch", extra="train")
     dataset = as_dataset(data)
     if len(dataset.classes) < 2 and dataset.task == "single_label":
         raise DataError(
             f"all photos are labelled {dataset.classes[0]!r}; a classifier needs two classes"
         )
-    _make_run_dir(run_dir)
+    keep = as_bundle(keep_split).split if keep_split is not None else None
+    with _run_directory(run_dir, resume=resume):
+        return _train(dataset, target, run_dir, config, keep, threads, overwrite=overwrite)
+
+
+@contextmanager
+def _run_directory(run_dir: Path, *, resume: bool) -> Iterator[None]:
+    """The directory of checkpoints, for one run at a time; without one it vanishes on failure."""
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"can't write to {run_dir.parent}: {error.strerror}") from error
     lock = filelock.FileLock(run_dir / ".lock")
     try:
         lock.acquire(blocking=False)
@@ -85,10 +100,12 @@ def train(
         ) from None
     try:
         if not resume:
-            for old in run_dir.glob("*.safetensors"):
-                old.unlink()
-        keep = as_bundle(keep_split).split if keep_split is not None else None
-        return _train(dataset, target, run_dir, config, keep, threads, overwrite=overwrite)
+            (run_dir / checkpoint.NAME).unlink(missing_ok=True)
+        yield
+    except BaseException:
+        if not (run_dir / checkpoint.NAME).exists():
+            shutil.rmtree(run_dir, ignore_errors=True)
+        raise
     finally:
         lock.release()
 
@@ -266,10 +283,3 @@ def _score(module: torch.nn.Module, manifest: Manifest, examples: Examples) -> S
 
 def _part_of_row(row: Mapping[str, float]) -> dict[str, float]:
     return {k.removeprefix("val_"): v for k, v in row.items() if k.startswith("val_")}
-
-
-def _make_run_dir(run_dir: Path) -> None:
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"can't write to {run_dir.parent}: {error.strerror}") from error
