@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pocketlens.workflows.convert import import_model as import_model
     from pocketlens.workflows.data import read_dataset as read_dataset
     from pocketlens.workflows.evaluate import evaluate as evaluate
+    from pocketlens.workflows.explore import explore as explore
     from pocketlens.workflows.fit import fit as fit
     from pocketlens.workflows.open import load as load
     from pocketlens.workflows.predict import predict as predict
@@ -36,6 +37,7 @@ _HOMES = {
     "compare": "workflows.compare",
     "compress": "workflows.compress",
     "evaluate": "workflows.evaluate",
+    "explore": "workflows.explore",
     "export": "workflows.convert",
     "fit": "workflows.fit",
     "import_model": "workflows.convert",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 VERBS: Final = {
     "fit": "The main job: check, train, shrink, compare, report.",
     "check": "Is this data ready? Counts, unreadable and duplicate files, leaks, tiny classes.",
+    "explore": "Pictures of the data, and whether its classes can be told apart.",
     "train": "Train a network on labelled photos; leaves a float bundle.",
     "import": "Make a bundle of a ready-trained network as it is.",
     "compress": "Make one compression step on a bundle.",
