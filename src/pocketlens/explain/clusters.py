@@ -16,7 +16,7 @@ Matrix = NDArray[np.float32]
 
 #: Main directions that KMeans sees: more add noise and time, hardly any distance.
 _NUM_DIRECTIONS: Final = 50
-_MIN_K, _MAX_K = 2, 10
+_MIN_K, _MAX_K, _LIMIT_K = 2, 10, 24
 #: Samples that a silhouette is taken over; it needs all distances between them.
 _SILHOUETTE_SAMPLES: Final = 2_000
 #: Fewer samples a cluster than this are no clusters.
@@ -62,7 +62,9 @@ def cluster(
 
     total = len(directions_ND)
     different = len(np.unique(directions_ND, axis=0))
-    most = min(_MAX_K, total // _MIN_PER_CLUSTER, different - 1)
+    # As many as there are classes, and a few more, must be among the choices.
+    classes = 0 if labels is None else min(len(set(labels)) + 4, _LIMIT_K)
+    most = min(max(_MAX_K, classes), total // _MIN_PER_CLUSTER, different - 1)
     best: tuple[float, NDArray[np.int64], NDArray[np.float32]] | None = None
     silhouettes: dict[int, float] = {}
     for k in range(_MIN_K, most + 1):

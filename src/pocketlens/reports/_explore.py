@@ -106,7 +106,7 @@ def lead(found: Exploration) -> str:
     )
     if near.pairs and near.pairs[0].mixed >= 2:
         pair = near.pairs[0]
-        a, b = (_format.one_line(name, 40) for name in (pair.a, pair.b))
+        a, b = (f"“{_format.one_line(name, 40)}”" for name in (pair.a, pair.b))
         text += f" Most alike are {a} and {b}: {pair.verdict}."
     return text
 
@@ -121,7 +121,9 @@ def tiles(found: Exploration) -> list[Tile]:
     if found.imbalance is not None:
         many = found.imbalance >= 1.5
         words = "largest class by smallest" if many else "the classes are about equally large"
-        figure = f"{_format.significant(found.imbalance)} : 1"
+        figure = (
+            f"{found.imbalance:.{0 if found.imbalance >= 10 else 1}f}".removesuffix(".0") + " : 1"
+        )
         tiles.append(Tile("Imbalance", figure, words))
     near = found.neighbours
     if near is not None:
@@ -139,7 +141,7 @@ def tiles(found: Exploration) -> list[Tile]:
 
 def pair_words(pair: Mixed) -> str:
     """What becomes of two classes, in plain words."""
-    a, b = (_format.one_line(name, 40) for name in (pair.a, pair.b))
+    a, b = (f"“{_format.one_line(name, 40)}”" for name in (pair.a, pair.b))
     parts = []
     for one, other, share in ((a, b, pair.a_as_b), (b, a, pair.b_as_a)):
         if share > 0:
