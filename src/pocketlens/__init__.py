@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pocketlens.workflows.convert import export as export
     from pocketlens.workflows.convert import import_model as import_model
     from pocketlens.workflows.data import read_dataset as read_dataset
+    from pocketlens.workflows.download import download as download
     from pocketlens.workflows.evaluate import evaluate as evaluate
     from pocketlens.workflows.explore import explore as explore
     from pocketlens.workflows.fit import fit as fit
@@ -36,6 +37,7 @@ _HOMES = {
     "check": "workflows.check",
     "compare": "workflows.compare",
     "compress": "workflows.compress",
+    "download": "workflows.download",
     "evaluate": "workflows.evaluate",
     "explore": "workflows.explore",
     "export": "workflows.convert",

@@ -23,6 +23,7 @@ VERBS: Final = {
     "compare": "One table for any number of bundles.",
     "evaluate": "The scores of one bundle.",
     "predict": "Predict images, folders or patterns.",
+    "download": "Fetch a public data set in its usual layout.",
     "plugins": "What is installed, and what each missing part needs.",
 }
 

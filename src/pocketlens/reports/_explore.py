@@ -104,6 +104,10 @@ def lead(found: Exploration) -> str:
         f"(guessing: {_format.number(near.chance, 0)} %). The network that says what is similar "
         "has not been trained on this data: training usually does better."
     )
+    copies = found.duplicates.num_samples if found.duplicates else 0
+    if copies >= 0.2 * found.data["num_looked_at"]:
+        share = 100 * copies / found.data["num_looked_at"]
+        text += f" But {share:.0f} % have a near copy among the others, which flatters the figure."
     if near.pairs and near.pairs[0].mixed >= 2:
         pair = near.pairs[0]
         a, b = (f"“{_format.one_line(name, 40)}”" for name in (pair.a, pair.b))
