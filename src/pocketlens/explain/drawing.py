@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Final
@@ -13,10 +14,21 @@ from pocketlens.core.exploration import Exploration, Place
 _COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _MARKS: Final = "os^Dv*P"
 _MOST: Final = 12
+_OTHER_FONTS: Final = (
+    "Noto Sans CJK KR", "Noto Sans CJK JP", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo",
+)  # fmt: skip
 
 
 def draw_plane(exploration: Exploration, path: Path) -> None:
     """Samples by class on their two main directions, or by cluster for multi-label data."""
+    from matplotlib import rc_context
+
+    # Texts take their font when they are made.
+    with rc_context({"font.family": _fonts()}):
+        _draw(exploration, path)
+
+
+def _draw(exploration: Exploration, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -45,7 +57,18 @@ def draw_plane(exploration: Exploration, path: Path) -> None:
     axes.set_xlabel(f"first main direction ({x:.0f} % of the variance)")
     axes.set_ylabel(f"second ({y:.0f} %)")
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-    figure.savefig(path, metadata={"Software": None})
+    with warnings.catch_warnings():
+        # A letter that no installed font has becomes a box; the page, in a browser, has it.
+        warnings.filterwarnings("ignore", message="Glyph")
+        figure.savefig(path, metadata={"Software": None})
+
+
+def _fonts() -> list[str]:
+    """Matplotlib's own font, then what the system has for other scripts."""
+    from matplotlib.font_manager import fontManager
+
+    installed = {font.name for font in fontManager.ttflist}
+    return ["DejaVu Sans", *(name for name in _OTHER_FONTS if name in installed)]
 
 
 def _xy(places: list[Place]) -> tuple[list[float], list[float]]:

@@ -211,6 +211,8 @@ def _cluster_words(found: Exploration) -> str:
         words = "the clusters follow the classes in part"
     elif rand >= 0.1:
         words = "the clusters follow the classes a little"
+    elif 2 * clusters.k < found.data["num_classes"]:
+        words = "with so few clusters for so many classes that says little"
     else:
         words = (
             "what makes photos alike at first sight is something else than the classes (the place, "
