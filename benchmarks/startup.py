@@ -1,6 +1,6 @@
 """Time of `pocketlens --help`, beside a bare interpreter that imports rich; in turns.
 
-    python benchmarks/startup.py [--rounds 15]
+python benchmarks/startup.py [--rounds 15]
 """
 
 from __future__ import annotations
