@@ -7,6 +7,7 @@ behind its interval come from the same lines.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -162,12 +163,14 @@ def average_precision(scored: Scored, weights_BN: Floats) -> tuple[Floats, Float
         ends, firsts = np.unique(
             last_of_equal[np.searchsorted(last_of_equal, at)], return_index=True
         )
-        starts = np.append(0, ends[:-1] + 1)
-        gained_TB = np.add.reduceat(weights_NB[order[at]], firsts, axis=0)
-        hits_TB = np.cumsum(gained_TB, axis=0)
-        between_TB = np.add.reduceat(weights_NB[order[: ends[-1] + 1]], starts, axis=0)
-        precision_TB = _divide(hits_TB, np.cumsum(between_TB, axis=0))
-        ap[:, k] = _divide((gained_TB * precision_TB).sum(axis=0), hits_TB[-1])
+        given_TB = _running_sum(weights_NB[order[: ends[-1] + 1]])[ends]
+        gained_TB = weights_NB[order[at]]
+        if len(firsts) < len(at):
+            gained_TB = np.add.reduceat(gained_TB, firsts, axis=0)
+        hits_TB = _running_sum(gained_TB.copy())
+        last_B = hits_TB[-1].copy()
+        precision_TB = np.divide(hits_TB, given_TB, out=hits_TB, where=given_TB > 0)
+        ap[:, k] = _divide(np.einsum("tb,tb->b", gained_TB, precision_TB), last_B)
     return ap, weights_BN @ positives.astype(np.float64)
 
 
@@ -235,6 +238,15 @@ def agreement(a: Scored, b: Scored) -> float:
     """Percent of samples on which both give the same label (or the same set of labels)."""
     same = a.predicted == b.predicted
     return float(np.mean(same.all(axis=1) if same.ndim == 2 else same)) * 100
+
+
+def _running_sum(rows_TB: Floats) -> Floats:
+    """`np.cumsum(axis=0)` in place; numpy's own goes down each column, four times as slow."""
+    if rows_TB.shape[1] < 32:
+        return np.cumsum(rows_TB, axis=0, out=rows_TB)
+    for above, row in itertools.pairwise(rows_TB):
+        row += above
+    return rows_TB
 
 
 def _divide(a: Floats, b: Floats) -> Floats:
