@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -145,10 +145,10 @@ class Photos:
             findings.add("ambiguous_photo" if found else "missing_photo", f"{beside}: {name}")
         return None
 
-    def tell_unused(self, findings: Findings) -> None:
-        """Note the photos that no annotation names."""
+    def tell_unused(self, findings: Findings, *, parts: Collection[Part | None] = ()) -> None:
+        """Note the photos that no annotation names, of all parts or of these."""
         for path in self._paths:
-            if path not in self._used:
+            if path not in self._used and (not parts or self._part(path) in parts):
                 findings.add("photo_without_annotation", path)
 
     def _candidates(self, name: str, part: Part | None) -> list[str]:

@@ -102,7 +102,8 @@ def read(root: Path, config: Config) -> Dataset:
             labels = {label for sample in photo.samples for label in sample.labels}
             labels.update(samples[key].labels if key in samples else ())
             samples[key] = Sample(photo.path, tuple(sorted(labels)), part=photo.part)
-    found.tell_unused(findings)
+    # A file given by name doesn't speak for the photos of other parts.
+    found.tell_unused(findings, parts=() if root.is_dir() else {None, *map(_part, chosen)})
     return make_dataset(
         top,
         "coco",
@@ -133,6 +134,10 @@ def _instances(top: Path, tables: list[str]) -> list[str]:
         if not os.path.basename(table).lower().startswith(_OTHER)
         and _is_coco(head(os.path.join(top, table)))
     ]
+
+
+def _part(table: str) -> Part | None:
+    return part_in_name(os.path.splitext(os.path.basename(table))[0]) or part_in(table)
 
 
 def _load(path: str) -> dict[str, Any] | None:
@@ -167,7 +172,7 @@ def _photos(
     labels: Labels,
     findings: Findings,
 ) -> Iterator[_Photo]:
-    part = part_in_name(os.path.splitext(os.path.basename(table))[0]) or part_in(table)
+    part = _part(table)
     photos: dict[Any, _Photo | None] = {}
     for image in value["images"]:
         name = image.get("file_name") if isinstance(image, dict) else None

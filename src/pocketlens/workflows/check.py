@@ -146,7 +146,8 @@ def _splits(
     problems: list[Problem] = []
     found: Counter[str] = Counter()
     try:
-        part_of = make_split(dataset.samples, identities, seed=seed).part_of()
+        split = make_split(dataset.samples, identities, seed=seed, groups=dataset.split_groups)
+        part_of = split.part_of()
         found.update(part_of[key] for key in identities if key in part_of)
     except DataError as error:
         problems.append(Problem("cannot_split", str(error), 1))

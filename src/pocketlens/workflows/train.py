@@ -122,7 +122,13 @@ def _train(
 ) -> Bundle:
     hashed = identities(dataset)
     dataset = hashed.dataset
-    split = make_split(dataset.samples, hashed.identities, seed=config.seed, keep=keep)
+    split = make_split(
+        dataset.samples,
+        hashed.identities,
+        seed=config.seed,
+        keep=keep,
+        groups=dataset.split_groups,
+    )
     for note in split.notes:
         warn(note)
     artifacts.write_split(run_dir / "split.csv", dataset, hashed.identities, split)
@@ -214,6 +220,8 @@ def _prepare(
         interpolation=wanted["interpolation"],
         mean=wanted["mean"],
         std=wanted["std"],
+        # Without boxes a margin would mean nothing and only tell bundles apart.
+        box_margin=config.box_margin if any(s.box for s in dataset.samples) else 0.0,
     )
     manifest = Manifest(
         task=dataset.task,
