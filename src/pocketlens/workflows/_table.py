@@ -326,4 +326,9 @@ def _notes(test: Outcome, val: Outcome | None) -> tuple[str, ...]:
             f"{test.examples.num_dropped} test samples of classes that the model doesn't know are "
             f"not scored: {', '.join(test.examples.unknown_classes[:10])}"
         )
+    if untested := test.examples.untested_classes:
+        notes.append(
+            f"{len(untested)} classes that the model knows have no test sample, so nothing is "
+            f"known of them: {', '.join(untested[:10])}{' …' if len(untested) > 10 else ''}"
+        )
     return tuple(notes)

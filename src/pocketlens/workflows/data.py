@@ -49,8 +49,8 @@ def read_dataset(
             it has no labelled photo.
     """
     root = Path(path).expanduser()
-    _check_readable(root)
-    name = format or _recognise(root)
+    check_readable(root)
+    name = format or recognise(root)
     plugin = plugins.load("datasets", name)
     given = {"group_column": group_column, "labels": labels}
     options = {key: value for key, value in given.items() if value is not None}
@@ -106,7 +106,12 @@ def identities(dataset: Dataset) -> Hashed:
     return Hashed(dataset.subset(kept), keys, tuple(unreadable))
 
 
-def _check_readable(root: Path) -> None:
+def check_readable(root: Path) -> None:
+    """A file or folder that can be opened.
+
+    Raises:
+        DataError: it can't.
+    """
     try:
         if root.is_dir():
             os.scandir(root).close()
@@ -120,7 +125,12 @@ def _check_readable(root: Path) -> None:
         raise DataError(f"{str(root)!r} is no path: {error}") from error
 
 
-def _recognise(root: Path) -> str:
+def recognise(root: Path) -> str:
+    """The name of the one format that claims what lies there.
+
+    Raises:
+        DataError: none does, or several do.
+    """
     known = plugins.names("datasets")
     claims = [name for name in known if _plugin(name).recognises(root)]
     if len(claims) == 1:

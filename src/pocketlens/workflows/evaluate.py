@@ -26,6 +26,7 @@ class Evaluation:
     metrics: dict[str, float]
     errors: dict[str, str]
     unknown_classes: tuple[str, ...] = ()
+    untested_classes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The object that `--json` prints."""
@@ -37,6 +38,7 @@ class Evaluation:
             **{k: v for k, v in self.metrics.items() if k != "loss"},
             "errors": self.errors,
             "unknown_classes": list(self.unknown_classes),
+            "untested_classes": list(self.untested_classes),
         }
 
 
@@ -68,6 +70,7 @@ def evaluate(
         metrics=metrics.summary(scored),
         errors=outcome.errors,
         unknown_classes=outcome.examples.unknown_classes,
+        untested_classes=outcome.examples.untested_classes,
     )
 
 

@@ -143,6 +143,8 @@ def _train(
         f"{len(parts['train'])} photos to train on, {len(parts['val'])} to validate, "
         f"{len(parts['test'])} to test; {len(classes)} classes"
     )
+    if untested := parts["test"].untested_classes:
+        warn(f"no test sample of {len(untested)} classes, such as {', '.join(untested[:5])}")
     module, manifest = _prepare(dataset, classes, config)
     result = train_network(
         module,
