@@ -51,6 +51,8 @@ def read(root: Path, config: Config) -> Dataset:
     settings = read_settings(root)
     if unknown := sorted(settings.keys() - set(_KEYS)):
         raise DataError(f"{root} has no use for {unknown[0]!r}; it knows {', '.join(_KEYS)}")
+    if "format" not in settings:
+        raise DataError(f"{root} must name a format, as `format: coco`")
     read_one = [_read(root, settings, part, place) for part, place in _places(root, settings)]
     tasks = {data.task for data in read_one}
     if len(tasks) > 1:

@@ -73,35 +73,39 @@ def match_boxes(files: Sequence[str], boxes: Boxes) -> list[list[Box]]:
         UserError: no file has a box, or a name fits several of the files, or several names fit
             one.
     """
-    indices: list[dict[str, list[str]]] = [{}, {}, {}]
-    for name in boxes:
-        for index, key in zip(indices, _keys(name), strict=True):
-            index.setdefault(key, []).append(name)
+    matched = [""] * len(files)
     owner: dict[str, str] = {}
-    matched: list[list[Box]] = []
-    for file in files:
-        names = next((n for i, k in zip(indices, _keys(file), strict=True) if (n := i.get(k))), [])
-        if len(names) > 1:
-            path = os.path.normpath(file)
-            ending = [n for n in names if path.endswith(os.sep + os.path.normpath(n))]
-            names = sorted(ending, key=len)[-1:] or names
-        if len(names) > 1:
-            raise UserError(
-                f"boxes of {one_line(names[0])} and {one_line(names[1])} fit {one_line(file)}; "
-                "name the images by their paths"
-            )
-        if names and owner.setdefault(names[0], file) != file:
-            raise UserError(
-                f"boxes of {one_line(names[0])} fit {one_line(owner[names[0]])} and "
-                f"{one_line(file)}; name the images by their paths"
-            )
-        matched.append(boxes[names[0]] if names else [])
+    for level in range(3):
+        index: defaultdict[str, list[str]] = defaultdict(list)
+        for name in boxes:
+            if level < 2 or name not in owner:  # `a.jpg` isn't `a.png` where there is an `a.jpg`
+                index[_keys(name)[level]].append(name)
+        for i, file in enumerate(files):
+            if not matched[i] and (names := index.get(_keys(file)[level])):
+                matched[i] = _the_one(file, names)
+                if owner.setdefault(matched[i], file) != file:
+                    raise UserError(
+                        f"boxes of {one_line(matched[i])} fit {one_line(owner[matched[i]])} and "
+                        f"{one_line(file)}; name the images by their paths"
+                    )
     if not owner:
         raise UserError(
             f"the boxes are for other images, such as {one_line(next(iter(boxes)))}, not for "
             f"{one_line(files[0])}"
         )
-    return matched
+    return [boxes.get(name, []) for name in matched]
+
+
+def _the_one(file: str, names: list[str]) -> str:
+    """Of names that fit a file, the one that is the longest end of its path."""
+    path = os.path.normpath(file)
+    ending = [name for name in names if path.endswith(os.sep + os.path.normpath(name))]
+    if len(names) > 1 and not ending:
+        raise UserError(
+            f"boxes of {one_line(names[0])} and {one_line(names[1])} fit {one_line(file)}; "
+            "name the images by their paths"
+        )
+    return max(ending or names, key=len)
 
 
 def _keys(name: str) -> tuple[str, str, str]:
