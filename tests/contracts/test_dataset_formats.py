@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from pocketlens import plugins
+from pocketlens.core.errors import UserError
+from support import layouts
 
 NAMES = plugins.names("datasets")
 
@@ -54,6 +56,30 @@ def other_csv(root: Path) -> str:
     class_folders(root)
     (root / "photos.csv").write_text("filename;class\na/1.jpg;x\n")
     return "csv"
+
+
+@pytest.mark.parametrize("name", sorted(layouts.MAKERS))
+def test_exactly_one_format_claims_annotations(name, tmp_path):
+    layouts.MAKERS[name](tmp_path)
+    assert [n for n in NAMES if plugins.load("datasets", n).recognises(tmp_path)] == [name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe", b"[" * 100_000, b'{"images": 1, "annotations": {}}', b"{a: *b}"]
+)
+@pytest.mark.parametrize("file", ["x.json", "x.xml", "data.yaml", "labels.csv", "labels/x.txt"])
+def test_damage_is_a_one_line_error(name, file, content, tmp_path, monkeypatch):
+    monkeypatch.setenv("POCKETLENS_CACHE", str(tmp_path / "cache"))
+    root = tmp_path / "d"
+    (root / "labels").mkdir(parents=True)
+    (root / "images").mkdir()
+    (root / file).write_bytes(content)
+    plugin = plugins.load("datasets", name)
+    for place in (root, root / file):
+        plugin.recognises(place)
+        with pytest.raises(UserError):
+            plugin.read(place, plugin.Config())
 
 
 @pytest.mark.parametrize("make", [class_folders, labels_csv, other_csv])

@@ -1,6 +1,8 @@
 """Counts of the real data sets, as their README says."""
 
+import json
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from pocketlens import plugins
 from pocketlens.workflows.check import check
 from pocketlens.workflows.data import identities, read_dataset
+from support import layouts
 
 FOLDER = os.environ.get("POCKETLENS_DATA")
 pytestmark = [
@@ -24,6 +27,8 @@ EXPECTED = {
     "fruits": ("image-folder", 1472, 4, 0, {"train": 810, "test": 662}),
     "cifar10": ("image-folder", 10_000, 10, 0, {"train": 8000, "test": 2000}),
     "skin_lesions": ("csv", 1200, 2, None, {}),
+    "pill_aihub": ("aihub", 1383, 17, 0, {"train": 1239, "test": 144}),
+    "coco_mini": ("coco", 100, 80, 0, {"train": 50, "val": 50}),
     "imagenet_200": ("csv", 200, 200, 0, {}),
 }
 
@@ -33,11 +38,45 @@ def test_counts(name):
     format, num_samples, num_classes, num_groups, parts = EXPECTED[name]
     data = read_dataset(ROOT / name)
     assert (data.format, len(data), len(data.classes)) == (format, num_samples, num_classes)
-    assert data.problems == ()
+    problems = [(p.kind, p.count, p.examples[0].split(":")[0]) for p in data.problems]
+    # A sample of a genuine file lies there, its photo doesn't.
+    lone = [("missing_photo", 1, "genuine_aihub_sample.json")]
+    assert problems == (lone if name == "pill_aihub" else [])
     groups = {sample.group for sample in data.samples} - {None}
     assert groups if num_groups is None else len(groups) == num_groups
     assert Counter(s.part for s in data.samples if s.part) == parts
     assert len(identities(data).identities) == num_samples
+
+
+def test_pills():
+    data = read_dataset(ROOT / "pill_aihub")
+    photos = Counter(part for part, _ in {(s.part, s.path) for s in data.samples})
+    assert photos == {"train": 246, "test": 21}
+    assert data.class_info["K-000016"]["dl_name"] == "tylenol-er"
+    assert data.class_counts()["K-000016"] == 245
+
+
+def test_coco_boxes():
+    data = read_dataset(ROOT / "coco_mini", labels="boxes")
+    assert (data.task, len(data), len(data.classes)) == ("single_label", 470 + 382 - 10, 80)
+    assert {p.kind: p.count for p in data.problems} == {"crowd_box": 10, "photo_without_box": 3}
+    photos = read_dataset(ROOT / "coco_mini")
+    assert sum(not sample.labels for sample in photos.samples) == 3
+
+
+def test_genuine_file(tmp_path):
+    """Every field of a genuine file is known of its class, but those of the photo's file."""
+    source = ROOT / "pill_aihub" / "genuine_aihub_sample.json"
+    image = json.loads(source.read_text("utf-8"))["images"][0]
+    layouts.photo(tmp_path / "images" / image["file_name"], size=(976, 1280))
+    shutil.copy(source, tmp_path)
+    data = read_dataset(tmp_path)
+    assert data.classes == ("K-010224",)
+    assert data.samples[0].box == (146, 751, 255, 422)
+    of_the_file = {"file_name", "imgfile", "width", "height", "id", "drug_N"}
+    known = data.class_info["K-010224"]
+    assert known == {key: image[key] for key in image if key not in of_the_file}
+    assert next(iter(known)) == "dl_name"
 
 
 def test_class_counts():

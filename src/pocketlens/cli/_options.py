@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from pocketlens.core.dataset import Dataset
+from pocketlens.core.dataset import Dataset, SplitGroups
 
 
 @Parameter(name="*")
@@ -26,12 +26,25 @@ class DataOptions:
     group_column: str | None = None
     """Column of a table whose samples must stay together in the split."""
 
+    labels: Literal["photos", "boxes"] | None = None
+    """Annotated photos (COCO, YOLO, VOC): each photo with all its labels, or each box with one;
+    default: photos."""
+
+    split_groups: SplitGroups | None = None
+    """Groups (patients, fabrics): across keeps each in one part of the split, inside divides each;
+    default: across."""
+
     def read(self, path: Path) -> Dataset:
         """The data set."""
         from pocketlens.workflows.data import read_dataset
 
         return read_dataset(
-            path, format=self.format, exclude=self.exclude, group_column=self.group_column
+            path,
+            format=self.format,
+            exclude=self.exclude,
+            group_column=self.group_column,
+            labels=self.labels,
+            split_groups=self.split_groups,
         )
 
 

@@ -18,29 +18,33 @@ def run(
     *,
     reading: Annotated[DataOptions, Parameter(name="*")] = _DATA,
     exclude_to: Path | None = None,
+    max_box_height: float = 0.9,
     strict: Annotated[bool, Parameter(negative="")] = False,
     json: Json = False,
 ) -> None:
     """Is this data ready for training?
 
     Counts by class and split, unreadable files, exact and near duplicates (and those that cross
-    splits or labels), sizes, tiny classes. No photo is moved or deleted.
+    splits or labels), sizes, boxes, tiny classes. No photo is moved or deleted.
 
     Example: `pocketlens check photos/ --exclude-to exclude.csv`
 
     Parameters
     ----------
     data
-        Folder with one folder a class, or a table (CSV) with image and label.
+        Folder with one folder a class, a table (CSV), COCO, YOLO, VOC or AI-Hub data, or a YAML
+        file that describes some.
     exclude_to
         Write the samples that are better left out to this CSV, one reason a line.
+    max_box_height
+        Share of a photo's height above which a box is listed.
     strict
         Exit with 2 when there is any problem.
     """
     from pocketlens.core.errors import DataError
     from pocketlens.workflows.check import check, describe
 
-    result = check(reading.read(data), exclude_to=exclude_to)
+    result = check(reading.read(data), exclude_to=exclude_to, max_box_height=max_box_height)
     if json:
         print_json(result.to_dict())
     else:

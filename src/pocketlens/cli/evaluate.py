@@ -38,6 +38,7 @@ def run(
     metric
         macro_f1, accuracy or map; default: the one the bundle was chosen by.
     """
+    from pocketlens.core.text import one_line
     from pocketlens.workflows.evaluate import evaluate
 
     result = evaluate(bundle, reading.read(data), split=split, metric=metric, threads=threads)
@@ -45,6 +46,13 @@ def run(
         print_json(result.to_dict())
         return
     print(f"{result.metric} {result.score:.2f} % on {result.num_samples} {split} photos")
+    for text, names in (
+        ("in the data, unknown to the model, not scored", result.unknown_classes),
+        ("known to the model, not in these photos", result.untested_classes),
+    ):
+        if names:
+            shown = ", ".join(names[:10]) + (" …" if len(names) > 10 else "")
+            print(f"  {len(names)} classes {text}: {one_line(shown)}")
     for name, value in result.metrics.items():
         if name == "num_classes_scored":
             print(f"  {name:20s} {value:6.0f}")

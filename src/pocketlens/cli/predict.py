@@ -12,6 +12,7 @@ def run(
     /,
     *images: str,
     out: Out,
+    boxes: Path | None = None,
     top_k: int = 5,
     max_megapixels: float = 200,
     threads: Threads = None,
@@ -31,6 +32,9 @@ def run(
         The bundle to predict with.
     images
         Files, folders (searched to the bottom) or patterns.
+    boxes
+        Boxes to predict, each a row: JSON {name: [[x, y, width, height], …]} in pixels, or COCO,
+        AI-Hub, VOC or YOLO annotations (a file or a folder).
     top_k
         Classes named for each image in predictions.json.
     max_megapixels
@@ -42,6 +46,7 @@ def run(
         bundle,
         images,
         out=out,
+        boxes=boxes,
         top_k=top_k,
         max_megapixels=max_megapixels,
         threads=threads,

@@ -35,7 +35,8 @@ def run(
     Parameters
     ----------
     data
-        Folder with one folder a class, or a table (CSV) with image and label.
+        Folder with one folder a class, a table (CSV), COCO, YOLO, VOC or AI-Hub data, or a YAML
+        file that describes some.
     keep_split
         Earlier bundle whose photos keep their part of the split.
     """

@@ -14,6 +14,8 @@ from pocketlens.core.errors import DataError
 
 Task = Literal["single_label", "multi_label"]
 Part = Literal["train", "val", "test"]
+#: `across`: a group is in one part only; `inside`: each group is divided between the parts.
+SplitGroups = Literal["across", "inside"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 
 
@@ -87,6 +89,8 @@ class Dataset:
         classes: all class names, sorted; the order is that of the network's outputs.
         class_info: what is known of a class beside its name, shown with predictions.
         problems: what the reader of the format met (missing photos, empty folders).
+        split_groups: how groups are to be split; None leaves it to an earlier split, else to
+            `across`.
     """
 
     root: Path
@@ -97,6 +101,7 @@ class Dataset:
     class_info: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     extra_columns: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+    split_groups: SplitGroups | None = None
 
     def __len__(self) -> int:
         return len(self.samples)

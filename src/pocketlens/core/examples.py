@@ -34,6 +34,15 @@ class Examples:
     unknown_classes: tuple[str, ...] = ()
     num_dropped: int = 0
 
+    @property
+    def untested_classes(self) -> tuple[str, ...]:
+        """Classes of the network that no sample here has; nothing is known of how well they do."""
+        if self.truth.ndim == 2:
+            seen = set(np.flatnonzero(self.truth.sum(axis=0)).tolist())
+        else:
+            seen = set(self.truth.tolist())
+        return tuple(name for i, name in enumerate(self.classes) if i not in seen)
+
     def __len__(self) -> int:
         return len(self.samples)
 

@@ -192,10 +192,11 @@ class Preprocess:
         if box.width <= 0 or box.height <= 0:
             raise ImageError(f"the box {box} has no area")
         dx, dy = box.width * self.box_margin, box.height * self.box_margin
-        left = max(0, math.floor(box.x - dx))
-        top = max(0, math.floor(box.y - dy))
-        right = min(size[0], math.ceil(box.x + box.width + dx))
-        bottom = min(size[1], math.ceil(box.y + box.height + dy))
+        # Clipped before they are rounded: a sum may have become infinite.
+        left = math.floor(max(0, box.x - dx))
+        top = math.floor(max(0, box.y - dy))
+        right = math.ceil(min(size[0], box.x + box.width + dx))
+        bottom = math.ceil(min(size[1], box.y + box.height + dy))
         if left >= right or top >= bottom:
             raise ImageError(f"the box {box} lies outside the photo of {size[0]}x{size[1]} pixels")
         return left, top, right, bottom

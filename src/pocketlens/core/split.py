@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pocketlens.core.dataset import PARTS, Part, Sample
+from pocketlens.core.dataset import PARTS, Part, Sample, SplitGroups
 from pocketlens.core.errors import DataError
 
 FRACTIONS: Final[Mapping[Part, float]] = {"train": 0.70, "val": 0.15, "test": 0.15}
@@ -31,6 +31,7 @@ class Split:
         calibration: identities that a compression step has looked at and that belong to no
             part (of an imported bundle); they are never scored.
         seed: of the random choice; None when the parts came with the data.
+        groups: whether groups stayed whole (`across`) or were divided (`inside`).
         notes: what a person should know of how it came about.
     """
 
@@ -39,6 +40,7 @@ class Split:
     test: tuple[str, ...] = ()
     calibration: tuple[str, ...] = ()
     seed: int | None = None
+    groups: SplitGroups = "across"
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     def part_of(self) -> dict[str, str]:
@@ -51,13 +53,15 @@ class Split:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for `split.json`."""
         values: dict[str, Any] = {part: list(getattr(self, part)) for part in PARTS}
-        return values | {"calibration": list(self.calibration), "seed": self.seed}
+        values |= {"calibration": list(self.calibration), "seed": self.seed}
+        return values | ({} if self.groups == "across" else {"groups": self.groups})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Split:
         """The value that `to_dict` wrote."""
         parts = {k: tuple(map(str, values.get(k, ()))) for k in (*PARTS, "calibration")}
-        return cls(**parts, seed=values.get("seed"))
+        groups: SplitGroups = "inside" if values.get("groups") == "inside" else "across"
+        return cls(**parts, seed=values.get("seed"), groups=groups)
 
 
 def make_split(
@@ -66,6 +70,7 @@ def make_split(
     *,
     seed: int = 0,
     keep: Split | None = None,
+    groups: SplitGroups | None = None,
 ) -> Split:
     """Divide samples 70:15:15, or as the data's own layout says.
 
@@ -82,11 +87,14 @@ def make_split(
         seed: the random choice is a function of it and of the identities, not of their order.
         keep: an earlier split; its samples keep their part, those seen in calibration are
             trained on.
+        groups: `across` keeps each group in one part; `inside` divides each between the parts,
+            stratified by it as by a label. By default as in `keep`, else `across`.
 
     Raises:
         DataError: nothing would be left to train on, or to test with.
     """
     assert len(samples) == len(identities)
+    groups = groups or ("across" if keep is None else keep.groups)
     kept = {} if keep is None else keep.part_of()
     parts: list[Part | None] = [_as_part(kept.get(key)) for key in identities]
     notes: list[str] = []
@@ -95,16 +103,17 @@ def make_split(
         _use_given(samples, parts)
         if num_leaks := _use_once(identities, parts):
             notes.append(f"{num_leaks} samples whose photo is also in a later part are not used")
-        if num_groups := _num_divided(samples, parts):
+        num_groups = _num_divided(samples, parts)
+        if num_groups and groups == "across":
             notes.append(f"the data's own parts divide {num_groups} groups")
         if not {"val", "test"} <= {sample.part for sample in samples}:
             notes.append("validation is carved from the training part")
             pool = [i for i, part in enumerate(parts) if part in ("train", "val")]
             for i in pool:  # earlier choices stay, the layout's `train` is open to both
                 parts[i] = _as_part(kept.get(identities[i]))
-            _assign(samples, identities, parts, pool, CARVED, seed)
+            _assign(samples, identities, parts, pool, CARVED, seed, groups)
     else:
-        _assign(samples, identities, parts, range(len(parts)), FRACTIONS, seed)
+        _assign(samples, identities, parts, range(len(parts)), FRACTIONS, seed, groups)
     found: dict[Part, tuple[str, ...]] = {
         part: tuple(sorted({key for key, p in zip(identities, parts, strict=True) if p == part}))
         for part in PARTS
@@ -120,7 +129,7 @@ def make_split(
                     "add photos of each class"
                 )
             )
-    return Split(**found, seed=None if given else seed, notes=tuple(notes))
+    return Split(**found, seed=None if given else seed, groups=groups, notes=tuple(notes))
 
 
 def _as_part(name: str | None) -> Part | None:
@@ -168,6 +177,7 @@ def _assign(
     pool: Sequence[int],
     fractions: Mapping[Part, float],
     seed: int,
+    groups: SplitGroups,
 ) -> None:
     """Divide the samples of the pool by `fractions`; those that have a part already keep it.
 
@@ -180,8 +190,9 @@ def _assign(
     units_left: Counter[str] = Counter()  # free units with a label
     placed: dict[Part, Counter[str]] = {part: Counter() for part in fractions}
 
-    for members in _units(samples, identities, pool):
-        labels = Counter(label for i in members for label in _strata(samples[i]))
+    inside = groups == "inside"
+    for members in _units(samples, identities, pool, whole_groups=not inside):
+        labels = Counter(label for i in members for label in _strata(samples[i], inside))
         total.update(labels)
         fixed = {part for i in members if (part := parts[i])}
         if not fixed:
@@ -191,7 +202,7 @@ def _assign(
         home = next(part for part in ("test", "val", "train") if part in fixed)
         for i in members:
             part = parts[i] = parts[i] or home
-            placed[part].update(_strata(samples[i]))
+            placed[part].update(_strata(samples[i], inside))
 
     def order(unit: tuple[list[int], Counter[str]]) -> tuple[int, int, str]:
         members, labels = unit
@@ -217,8 +228,9 @@ def _assign(
             parts[i] = chosen
 
 
-def _strata(sample: Sample) -> Iterable[str]:
-    return sample.labels or ("",)  # photos without any label are a stratum of their own
+def _strata(sample: Sample, groups: bool) -> Iterable[str]:
+    strata = sample.labels or ("",)  # photos without any label are a stratum of their own
+    return (*strata, f"\0group:{sample.group}") if groups and sample.group else strata
 
 
 def _photo(key: str) -> str:
@@ -230,7 +242,11 @@ def _shuffled(seed: int, key: str) -> str:
 
 
 def _units(
-    samples: Sequence[Sample], identities: Sequence[str], pool: Sequence[int]
+    samples: Sequence[Sample],
+    identities: Sequence[str],
+    pool: Sequence[int],
+    *,
+    whole_groups: bool,
 ) -> list[list[int]]:
     """Samples that must stay together: connected by the same photo or the same group."""
     parent: dict[str, str] = {}
@@ -242,7 +258,7 @@ def _units(
         return key
 
     for i in pool:
-        if (group := samples[i].group) is not None:
+        if whole_groups and (group := samples[i].group) is not None:
             parent[root(_photo(identities[i]))] = root(f"group:{group}")
     units: dict[str, list[int]] = defaultdict(list)
     for i in pool:

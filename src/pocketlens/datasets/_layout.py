@@ -91,21 +91,43 @@ def has_annotations(root: Path) -> bool:
 
     A photo's own side file (camera data, a label tool's project) isn't one of these.
     """
-    num_sniffed = 0
-    for folder, folders, files in _walk(root):
+    for _, folders, files in walk(root):
         if {"images", "labels"} <= {name.lower() for name in folders}:
             return True
         if any(name.lower() in ("data.yaml", "data.yml") for name in files):
             return True
-        for name in files:
-            if name.lower().endswith((".json", ".xml")) and num_sniffed < _MAX_SNIFFED:
+    return any(describes_photos(head) for head in heads(root, (".json", ".xml")))
+
+
+def heads(root: Path, suffixes: tuple[str, ...]) -> Iterator[bytes]:
+    """How the first files with these endings begin, at the root and in the upper folders."""
+    num_sniffed = 0
+    for folder, _, files in walk(root):
+        for name in sorted(files):
+            if name.lower().endswith(suffixes):
+                yield head(os.path.join(folder, name))
                 num_sniffed += 1
-                if _describes_photos(os.path.join(folder, name)):
-                    return True
-    return False
+                if num_sniffed == _MAX_SNIFFED:
+                    return
 
 
-def _walk(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+def head(path: str | Path) -> bytes:
+    """How a file begins; nothing where it can't be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(_SNIFFED_BYTES)
+    except (OSError, ValueError):
+        return b""
+
+
+def describes_photos(head: bytes) -> bool:
+    """Whether a file that begins so is an annotation in XML or JSON."""
+    if head.lstrip(b"\xef\xbb\xbf \r\n\t")[:1] == b"<":
+        return b"<annotation" in head
+    return b'"images"' in head or b'"annotations"' in head
+
+
+def walk(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
     """The upper folders, breadth first and at most a few hundred: recognising must be quick."""
     queue = deque([str(root)])
     for _ in range(_MAX_FOLDERS):
@@ -126,14 +148,3 @@ def _walk(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
             continue
         yield folder, folders, files
         queue.extend(os.path.join(folder, name) for name in sorted(folders))
-
-
-def _describes_photos(path: str) -> bool:
-    try:
-        with open(path, "rb") as file:
-            head = file.read(_SNIFFED_BYTES)
-    except OSError:
-        return False
-    if path.lower().endswith(".xml"):
-        return b"<annotation" in head
-    return b'"images"' in head or b'"annotations"' in head

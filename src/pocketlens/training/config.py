@@ -28,6 +28,10 @@ class TrainConfig:
     resize: Resize = "stretch"
     """How a photo becomes square: stretch it, crop its centre, or pad it."""
 
+    box_margin: float = 0.1
+    """Share of a box's width and height that it grows by on each side before it is cut out (data
+    with boxes)."""
+
     batch_size: int = 32
     """Photos a step."""
 
@@ -73,6 +77,8 @@ class TrainConfig:
             raise UserError("--image-size must be between 16 and 4096")
         if self.patience is not None and self.patience < 1:
             raise UserError("--patience must be at least 1")
+        if not 0 <= self.box_margin <= 10:
+            raise UserError("--box-margin must be between 0 and 10")
         if not self.lr > 0:
             raise UserError("--lr must be above 0")
         if not 0 <= self.warmup < 1 or not 0 <= self.label_smoothing < 1 or self.weight_decay < 0:

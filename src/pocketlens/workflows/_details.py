@@ -138,6 +138,11 @@ def notes(test: Outcome, val: Outcome | None, bundles: Sequence[Bundle]) -> tupl
         )
     if test.scored.task == "multi_label":
         notes += _label_notes(test, bundles)
+    elif untested := test.examples.untested_classes:
+        notes.append(
+            f"{len(untested)} classes that the model knows have no test sample, so nothing is "
+            f"known of them: {', '.join(untested[:10])}{' …' if len(untested) > 10 else ''}"
+        )
     return tuple(notes)
 
 

@@ -19,6 +19,8 @@ MIN_SIDE: Final = 32
 MAX_ASPECT: Final = 4.0
 MIN_CLASS: Final = 10
 MAX_IMBALANCE: Final = 10.0
+#: Of the photo's height: a box beyond it rarely shows one thing among others.
+MAX_BOX_HEIGHT: Final = 0.9
 
 #: What `faults` gives: a photo, or a box of one, and why it can't be used.
 Faults = Mapping[tuple[str, Box | None], str]
@@ -26,6 +28,11 @@ Faults = Mapping[tuple[str, Box | None], str]
 _UNUSABLE: Final = {
     "unreadable": "photos that can't be read are left out of everything; replace or remove them",
     "bad_box": "boxes without area or outside their photo are left out; mend their numbers",
+}
+_BOXES: Final = {
+    "large_box": "boxes that cover more of their photo's height than --max-box-height; look "
+    "whether they hold one thing",
+    "box_beyond_photo": "boxes that reach beyond their photo; they are cut at its edge",
 }
 _COPIES: Final = {
     "label_conflict": "groups of copies under different labels; decide for one and remove the rest",
@@ -80,6 +87,32 @@ def unusable(faults: Faults) -> list[Problem]:
     for (path, box), reason in faults.items():
         findings.add("unreadable" if box is None else "bad_box", f"{path}: {reason}")
     return findings.problems()
+
+
+def odd_boxes(
+    dataset: Dataset, photos: Photos, max_height: float
+) -> tuple[list[Problem], list[Excluded]]:
+    """Boxes that cover too much of their photo's height, and boxes that leave it.
+
+    Args:
+        dataset: with boxes that have no fault.
+        max_height: share of the photo's height, 0 to 1.
+    """
+    findings, excluded = Findings(_BOXES), []
+    for sample in dataset.samples:
+        if sample.box is None:
+            continue
+        x, y, width, height = sample.box
+        full_width, full_height = photos.size(sample.path)
+        where = f"{sample.path}: the box {sample.box}"
+        if height > max_height * full_height:
+            reason = f"covers {100 * height / full_height:.0f} % of the photo's height"
+            findings.add("large_box", f"{where} {reason}")
+            excluded.append(_excluded(sample, f"its box {reason}"))
+        # A pixel more is rounding.
+        if min(x, y) < -1 or x + width > full_width + 1 or y + height > full_height + 1:
+            findings.add("box_beyond_photo", f"{where} in {full_width}x{full_height} pixels")
+    return findings.problems(), excluded
 
 
 def copies(dataset: Dataset, identities: Sequence[str]) -> tuple[list[Problem], list[Excluded]]:
@@ -146,7 +179,7 @@ def divisions(dataset: Dataset) -> list[Problem]:
             parts_of[sample.group].add(part)
         (trained if part == "train" else tested).update(sample.labels)
     for group, parts in parts_of.items():
-        if len(parts) > 1:
+        if len(parts) > 1 and dataset.split_groups != "inside":
             findings.add("group_leak", f"{group}: {', '.join(sorted(parts))}")
     for name in sorted(tested - trained):
         findings.add("unknown_test_class", name)

@@ -11,7 +11,7 @@ from typing import Any
 
 from pocketlens.core.dataset import PARTS, Dataset, Problem, identity
 from pocketlens.core.decode import MAX_PIXELS
-from pocketlens.core.errors import DataError
+from pocketlens.core.errors import DataError, UserError
 from pocketlens.core.exclusion import Excluded, write_exclusions
 from pocketlens.core.split import make_split
 from pocketlens.core.text import one_line
@@ -64,19 +64,23 @@ def check(
     exclude_to: str | os.PathLike[str] | None = None,
     seed: int = 0,
     max_pixels: int = MAX_PIXELS,
+    max_box_height: float = _findings.MAX_BOX_HEIGHT,
 ) -> CheckResult:
     """Look at every photo once and say what a person should know before training.
 
     Args:
         dataset: as `read_dataset` gives it.
-        exclude_to: a CSV file to write: unreadable photos, further copies, photos under two
-            labels. `read_dataset(..., exclude=FILE)` leaves them out.
+        exclude_to: a CSV file to write: unreadable photos, bad and too large boxes, further
+            copies, photos under two labels. `read_dataset(..., exclude=FILE)` leaves them out.
         seed: of the split that is counted where the data has none.
         max_pixels: larger photos count as unreadable.
+        max_box_height: share of a photo's height, above which a box is listed.
 
     Raises:
         UserError: not one photo can be used, or the file can't be written.
     """
+    if not max_box_height > 0:
+        raise UserError("--max-box-height must be above 0")
     photos = look_at(dataset, max_pixels=max_pixels)
     faults = _findings.faults(dataset, photos)
     usable = [sample for sample in dataset.samples if _findings.is_usable(sample, faults)]
@@ -87,12 +91,14 @@ def check(
         )
     identities = [identity(photos.hashes[sample.path], sample.box) for sample in usable]
     kept = dataset.subset(usable)
+    boxes, large = _findings.odd_boxes(kept, photos, max_box_height)
     copies, excluded = _findings.copies(kept, identities)
     given = any(sample.part in ("val", "test") for sample in usable)
     splits, split_problems = _splits(kept, identities, given=given, seed=seed)
     problems = (
         *_findings.unusable(faults),
         *dataset.problems,
+        *boxes,
         *copies,
         *_findings.near_copies(kept, photos),
         *split_problems,
@@ -100,7 +106,13 @@ def check(
         *_findings.odd_sizes(kept, photos),
         *_findings.classes(kept),
     )
-    left_out = (*(Excluded(path, box, reason) for (path, box), reason in faults.items()), *excluded)
+    unusable = (Excluded(path, box, reason) for (path, box), reason in faults.items())
+    listed = {(entry.filename, entry.box) for entry in large}
+    left_out = (
+        *unusable,
+        *large,
+        *(entry for entry in excluded if (entry.filename, entry.box) not in listed),
+    )
     if exclude_to is not None:
         count = write_exclusions(Path(exclude_to).expanduser(), left_out)
         say(f"{count} entries written to {exclude_to}; leave them out with --exclude")
@@ -146,7 +158,8 @@ def _splits(
     problems: list[Problem] = []
     found: Counter[str] = Counter()
     try:
-        part_of = make_split(dataset.samples, identities, seed=seed).part_of()
+        split = make_split(dataset.samples, identities, seed=seed, groups=dataset.split_groups)
+        part_of = split.part_of()
         found.update(part_of[key] for key in identities if key in part_of)
     except DataError as error:
         problems.append(Problem("cannot_split", str(error), 1))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import ModuleType
 
 from pocketlens import plugins
 from pocketlens.core import exclusion
-from pocketlens.core.dataset import Dataset, file_hash, identity
+from pocketlens.core.dataset import Dataset, SplitGroups, file_hash, identity
 from pocketlens.core.errors import DataError, UserError
 from pocketlens.core.predictor import available_cores
 from pocketlens.core.stream import run_ahead
@@ -18,6 +18,10 @@ from pocketlens.core.text import one_line
 from pocketlens.progress import track, warn
 
 _MAX_NAMED = 5
+_NO_USE = {
+    "group_column": "has no columns, so --group-column has nothing to name",
+    "labels": "is read in one way only, so leave out --labels",
+}
 
 
 def read_dataset(
@@ -26,6 +30,8 @@ def read_dataset(
     format: str | None = None,
     exclude: str | os.PathLike[str] | None = None,
     group_column: str | None = None,
+    labels: str | None = None,
+    split_groups: SplitGroups | None = None,
 ) -> Dataset:
     """Read labelled photos; the format is recognised from what lies there.
 
@@ -34,19 +40,26 @@ def read_dataset(
         format: a format's name, where recognising isn't wanted.
         exclude: a CSV file of photos to leave out, as `check --exclude-to` writes it.
         group_column: the table's column whose values are never divided between parts.
+        labels: of annotated photos: `photos` are samples with the labels of all their boxes, or
+            `boxes` are samples with one label each.
+        split_groups: `across` keeps each group in one part of the split, `inside` divides each.
 
     Raises:
         UserError: nothing lies there, it can't be read, no format or several recognise it, or
             it has no labelled photo.
     """
     root = Path(path).expanduser()
-    _check_readable(root)
-    name = format or _recognise(root)
+    check_readable(root)
+    name = format or recognise(root)
     plugin = plugins.load("datasets", name)
-    options = {} if group_column is None else {"group_column": group_column}
-    if options and "group_column" not in {field.name for field in fields(plugin.Config)}:
-        raise UserError(f"{name} data has no columns, so --group-column has nothing to name")
+    given = {"group_column": group_column, "labels": labels}
+    options = {key: value for key, value in given.items() if value is not None}
+    known = {field.name for field in fields(plugin.Config)}
+    for option in options:
+        if option not in known:
+            raise UserError(f"{name} data {_NO_USE[option]}")
     dataset: Dataset = plugin.read(root, plugins.configure(plugin, options))
+    dataset = replace(dataset, split_groups=split_groups)
     return dataset if exclude is None else _without(dataset, Path(exclude).expanduser())
 
 
@@ -93,7 +106,12 @@ def identities(dataset: Dataset) -> Hashed:
     return Hashed(dataset.subset(kept), keys, tuple(unreadable))
 
 
-def _check_readable(root: Path) -> None:
+def check_readable(root: Path) -> None:
+    """A file or folder that can be opened.
+
+    Raises:
+        DataError: it can't.
+    """
     try:
         if root.is_dir():
             os.scandir(root).close()
@@ -107,7 +125,12 @@ def _check_readable(root: Path) -> None:
         raise DataError(f"{str(root)!r} is no path: {error}") from error
 
 
-def _recognise(root: Path) -> str:
+def recognise(root: Path) -> str:
+    """The name of the one format that claims what lies there.
+
+    Raises:
+        DataError: none does, or several do.
+    """
     known = plugins.names("datasets")
     claims = [name for name in known if _plugin(name).recognises(root)]
     if len(claims) == 1:
@@ -116,7 +139,8 @@ def _recognise(root: Path) -> str:
         raise DataError(f"{root} may be {' or '.join(claims)} data; name one with --format")
     raise DataError(
         f"{root} holds no data in a known format ({', '.join(known)}): put photos into folders "
-        "named after their classes, or give the CSV file with an image and a label column"
+        "named after their classes, give the CSV file with an image and a label column, or a YAML "
+        "file with `format: NAME`"
     )
 
 

@@ -32,6 +32,7 @@ class Evaluation:
     errors: dict[str, str]
     unknown_classes: tuple[str, ...] = ()
     per_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    untested_classes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The object that `--json` prints."""
@@ -44,6 +45,7 @@ class Evaluation:
             "errors": self.errors,
             "unknown_classes": list(self.unknown_classes),
             "per_class": self.per_class,
+            "untested_classes": list(self.untested_classes),
         }
 
 
@@ -76,6 +78,7 @@ def evaluate(
         errors=outcome.errors,
         unknown_classes=outcome.examples.unknown_classes,
         per_class=_per_class(scored, opened.manifest.classes),
+        untested_classes=outcome.examples.untested_classes,
     )
 
 

@@ -16,6 +16,7 @@ from pocketlens.core.errors import UserError
 from pocketlens.core.predictor import Prediction, Predictor, Request
 from pocketlens.core.text import csv_cell
 from pocketlens.progress import track
+from pocketlens.workflows.boxes import match_boxes, read_boxes
 from pocketlens.workflows.images import find_images
 from pocketlens.workflows.open import BundleLike, load
 
@@ -27,6 +28,7 @@ class Predicted:
     """What a run over many images left.
 
     Attributes:
+        num_images: rows: images, or boxes of them.
         errors: file name -> reason, the first thousand.
     """
 
@@ -50,6 +52,7 @@ def predict(
     images: PathLike | Sequence[PathLike],
     *,
     out: PathLike,
+    boxes: PathLike | None = None,
     top_k: int = 5,
     max_megapixels: float = MAX_PIXELS / 1e6,
     threads: int | None = None,
@@ -62,6 +65,8 @@ def predict(
 
     Args:
         images: files, folders (searched to the bottom) or patterns such as `photos/*.jpg`.
+        boxes: what `boxes.read_boxes` reads; each box is a row, an image without one is a row
+            with an error.
         top_k: classes named for each image in the JSON.
         max_megapixels: larger images are refused before they are decoded.
 
@@ -73,13 +78,14 @@ def predict(
     refuse_existing(target, overwrite=overwrite)
     given = [images] if isinstance(images, str | os.PathLike) else list(images)
     files = find_images(given)
+    requests = _requests(files, boxes)
     count = _Count()
     with (
         load(bundle, threads=threads) as predictor,
         new_directory(target, overwrite=overwrite) as folder,
     ):
-        found = predictor.stream(map(Request, files), max_pixels=round(max_megapixels * 1e6))
-        _write(folder, predictor, count.watch(track(found, "predicting", len(files))), top_k)
+        found = _predictions(predictor, requests, round(max_megapixels * 1e6))
+        _write(folder, predictor, count.watch(track(found, "predicting", len(requests))), top_k)
     if count.errors and count.num_errors == count.num_images:
         name, reason = next(iter(count.errors.items()))
         raise UserError(
@@ -87,6 +93,28 @@ def predict(
             f"(all reasons are in {target / 'predictions.csv'})"
         )
     return Predicted(target, count.num_images, count.num_errors, count.errors)
+
+
+def _requests(files: list[str], boxes: PathLike | None) -> list[Request | str]:
+    """What to predict; the name alone of a file that has no box although boxes are given."""
+    if boxes is None:
+        return list(map(Request, files))
+    requests: list[Request | str] = []
+    for file, found in zip(files, match_boxes(files, read_boxes(boxes)), strict=True):
+        requests += [Request(file, box) for box in found] or [file]
+    return requests
+
+
+def _predictions(
+    predictor: Predictor, requests: list[Request | str], max_pixels: int
+) -> Iterator[Prediction]:
+    asked = (request for request in requests if isinstance(request, Request))
+    answers = predictor.stream(asked, max_pixels=max_pixels)
+    for request in requests:
+        if isinstance(request, Request):
+            yield next(answers)
+        else:
+            yield Prediction(request, predictor.classes, error="no box is given for this image")
 
 
 class _Count:

@@ -125,7 +125,13 @@ def _train(
 ) -> Bundle:
     hashed = identities(dataset)
     dataset = hashed.dataset
-    split = make_split(dataset.samples, hashed.identities, seed=config.seed, keep=keep)
+    split = make_split(
+        dataset.samples,
+        hashed.identities,
+        seed=config.seed,
+        keep=keep,
+        groups=dataset.split_groups,
+    )
     for note in split.notes:
         warn(note)
     artifacts.write_split(run_dir / "split.csv", dataset, hashed.identities, split)
@@ -143,6 +149,8 @@ def _train(
         f"{len(parts['train'])} photos to train on, {len(parts['val'])} to validate, "
         f"{len(parts['test'])} to test; {len(classes)} classes"
     )
+    if untested := parts["test"].untested_classes:
+        warn(f"no test sample of {len(untested)} classes, such as {', '.join(untested[:5])}")
     module, manifest = _prepare(dataset, classes, config)
     result = train_network(
         module,
@@ -225,6 +233,8 @@ def _prepare(
         interpolation=wanted["interpolation"],
         mean=wanted["mean"],
         std=wanted["std"],
+        # Without boxes a margin would mean nothing and only tell bundles apart.
+        box_margin=config.box_margin if any(s.box for s in dataset.samples) else 0.0,
     )
     manifest = Manifest(
         task=dataset.task,
