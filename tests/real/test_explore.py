@@ -51,6 +51,24 @@ def test_skin_lesions_are_hard(data_dir: Path, tmp_path: Path) -> None:
     assert found.neighbours.pairs[0].verdict in ("often mixed up", "hardly told apart")
 
 
+def test_pills_are_looked_at_in_their_boxes(data_dir: Path, tmp_path: Path) -> None:
+    found = look(data_dir / "pill_aihub", tmp_path / "x", 51)
+    assert found.data["num_samples"] == 1383
+    assert found.data["num_classes"] == 17
+    assert found.box_sizes is not None
+    assert found.box_sizes.num == 51
+    assert found.box_sizes.shares
+    assert found.neighbours is not None
+
+
+def test_photos_with_several_labels(data_dir: Path, tmp_path: Path) -> None:
+    found = look(data_dir / "coco_mini", tmp_path / "x", 40)
+    assert found.is_multi_label
+    assert found.data["num_unlabelled"] == 3
+    assert found.co_occurrence
+    assert found.neighbours is None
+
+
 def test_a_wrong_label_among_real_photos_is_found(data_dir: Path, tmp_path: Path) -> None:
     data = pl.read_dataset(data_dir / "fruits")
     from dataclasses import replace

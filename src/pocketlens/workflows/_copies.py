@@ -50,13 +50,17 @@ def copy_groups(
     return tuple(found), np.array([s.path in inside for s in dataset.samples], dtype=np.bool_)
 
 
-def units_of(samples: Sequence[Sample], photos: Photos) -> list[str]:
-    """A name for each sample, the same for samples of one photo (or its copies) or one group."""
+def units_of(samples: Sequence[Sample], photos: Photos, *, groups: bool = True) -> list[str]:
+    """A name for each sample, the same for samples of one photo (or its copies) or one group.
+
+    Args:
+        groups: whether groups count; not where training may know them all.
+    """
     first: dict[str, int] = {}
     pairs = []
     for i, sample in enumerate(samples):
         keys = [f"photo:{photos.hashes[sample.path]}"]
-        keys += [] if sample.group is None else [f"group:{sample.group}"]
+        keys += [] if sample.group is None or not groups else [f"group:{sample.group}"]
         pairs += [(first.setdefault(key, i), i) for key in keys]
     unit = [""] * len(samples)
     for number, members in enumerate(connected(np.array(pairs, dtype=np.int64))):

@@ -28,7 +28,7 @@ _SUSPECTS: Final = 24
 _NEIGHBOURS: Final = 3
 _COPIES: Final = 12
 _COPIES_EACH: Final = 3
-_MARGIN: Final = 0.05
+_MARGIN: Final = 0.1
 
 
 def write(

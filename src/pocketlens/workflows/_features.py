@@ -11,6 +11,7 @@ from pocketlens.core.bundle import Bundle
 from pocketlens.core.errors import UserError
 from pocketlens.core.preprocess import Preprocess
 from pocketlens.core.session import Session, SessionOptions
+from pocketlens.training.config import TrainConfig
 from pocketlens.workflows.convert import import_model
 from pocketlens.workflows.open import BundleLike, as_bundle
 from pocketlens.workflows.train import find_family
@@ -50,7 +51,7 @@ def pretrained(model: str, weights: str = "auto", *, threads: int | None = None)
     """Features of a network trained on ImageNet; never of one with random weights.
 
     Photos are stretched to its input, as `train` does with own photos, so that nothing at the
-    border is lost.
+    border is lost, and boxes are cut out with its margin.
 
     Raises:
         UserError: no weights can be had, or there is no such network.
@@ -63,7 +64,9 @@ def pretrained(model: str, weights: str = "auto", *, threads: int | None = None)
             # What `import` advises (random weights) is no way out here.
             raise NoWeightsError(str(error).split(" Ways out:")[0]) from error
         found = of_bundle(bundle, threads=threads)
-    preprocess = replace(found.preprocess, resize="stretch", crop_pct=1.0)
+    preprocess = replace(
+        found.preprocess, resize="stretch", crop_pct=1.0, box_margin=TrainConfig().box_margin
+    )
     return replace(found, preprocess=preprocess)
 
 

@@ -103,7 +103,7 @@ def explore(
     found = _Found(
         usable,
         None if multi else [s.labels[0] for s in usable],
-        units_of(usable, photos),
+        units_of(usable, photos, groups=dataset.split_groups != "inside"),
         ~in_group,
         notes,
     )
@@ -128,6 +128,7 @@ def explore(
             "bundle": "" if extractor is None or bundle is None else extractor.network,
             "max_photos": max_photos,
             "seed": seed,
+            "split_groups": dataset.split_groups or "across",
             "versions": versions("numpy", "pillow", "scikit-learn", "torch", "timm"),
         },
         **found.values,
