@@ -6,6 +6,7 @@ sense for the data, or could not be computed, is `null`, and `notes` say why.
 
 - `data`: `name, format, task, num_samples, num_classes, num_looked_at` (the sample that all but
   the counts rest on), `num_unlabelled`, `num_groups`
+- `class_names`: class -> what people call it, where the data tells (classes may be codes)
 - `class_counts`: name -> samples; `imbalance`: largest by smallest class (empty ones not counted)
 - `unreadable[]`: `filename, reason`
 - `photo_sizes`, `box_sizes`: `num, width, height` (each `min, median, max`), `common[]` (`width,
@@ -170,6 +171,7 @@ class Exploration:
     samples: tuple[Place, ...]
     photo_sizes: Sizes | None = None
     box_sizes: Sizes | None = None
+    class_names: Mapping[str, str] = field(default_factory=dict)
     unreadable: tuple[Mapping[str, str], ...] = ()
     labels_per_photo: tuple[Bin, ...] | None = None
     co_occurrence: tuple[Together, ...] | None = None

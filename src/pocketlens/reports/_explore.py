@@ -60,7 +60,7 @@ def render(found: Exploration, pictures: Pictures) -> str:
         planes=_plane.planes(found, pictures.thumbnails),
         pairs=() if found.neighbours is None else found.neighbours.pairs,
         recalls=_recalls(found),
-        pair_words=pair_words,
+        pair_words=lambda pair: pair_words(pair, found),
         cluster_words=_cluster_words(found),
         image_url=image_url,
         shown=SHOWN,
@@ -110,7 +110,7 @@ def lead(found: Exploration) -> str:
         text += f" But {share:.0f} % have a near copy among the others, which flatters the figure."
     if near.pairs and near.pairs[0].mixed >= 2:
         pair = near.pairs[0]
-        a, b = (f"“{_format.one_line(name, 40)}”" for name in (pair.a, pair.b))
+        a, b = (f"“{_called(name, found)}”" for name in (pair.a, pair.b))
         text += f" Most alike are {a} and {b}: {pair.verdict}."
     return text
 
@@ -143,13 +143,15 @@ def tiles(found: Exploration) -> list[Tile]:
     return tiles
 
 
-def pair_words(pair: Mixed) -> str:
+def pair_words(pair: Mixed, found: Exploration) -> str:
     """What becomes of two classes, in plain words."""
-    a, b = (f"“{_format.one_line(name, 40)}”" for name in (pair.a, pair.b))
+    a, b = (f"“{_called(name, found)}”" for name in (pair.a, pair.b))
     parts = []
     for one, other, share in ((a, b, pair.a_as_b), (b, a, pair.b_as_a)):
         if share > 0:
-            parts.append(f"{_format.significant(share)} % of {one} look most like {other}")
+            parts.append(
+                f"{_format.number(share, 0 if share >= 1 else 1)} % of {one} look most like {other}"
+            )
     return "; ".join(parts)
 
 
@@ -159,6 +161,11 @@ def bars(bins: Sequence[Bin], total: int) -> list[Bar]:
     return [
         Bar(b.label, b.count, 100 * b.count / most, 100 * b.count / max(1, total)) for b in bins
     ]
+
+
+def _called(label: str, found: Exploration) -> str:
+    """What a class is called in a sentence."""
+    return _format.one_line(found.class_names.get(label, label), 40)
 
 
 def _by_count(found: Exploration) -> list[tuple[str, int]]:

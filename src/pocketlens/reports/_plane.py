@@ -127,7 +127,9 @@ def _plane(found: Exploration, thumbnails: Mapping[int, str], size: Size) -> Pla
 def _name(place: Place, found: Exploration) -> str:
     if found.is_multi_label:
         return "samples" if place.cluster is None else f"cluster {place.cluster + 1}"
-    return one_line(place.labels[0])
+    label = place.labels[0]
+    name = found.class_names.get(label)
+    return one_line(label if name is None else f"{label} {name}")
 
 
 def _kinds(found: Exploration, shown: list[Place]) -> tuple[Kind, ...]:

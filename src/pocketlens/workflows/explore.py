@@ -32,6 +32,8 @@ DEFAULT_MODEL = "tf_efficientnet_lite0"
 _MAX_MEANS = 24
 _MAX_SUSPECTS = 48
 _MAX_UNREADABLE = 20
+#: Where formats put the name of a class.
+_NAME_KEYS = ("name", "dl_name")
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ def explore(
     exploration = Exploration(
         data=_describe(dataset, usable),
         class_counts=dataset.class_counts(),
+        class_names=_names(dataset),
         imbalance=counts.imbalance(dataset.class_counts()),
         samples=places,
         photo_sizes=counts.sizes([photos.size(path) for path in dict.fromkeys(_paths(usable))]),
@@ -263,6 +266,16 @@ def _describe(dataset: Dataset, usable: Sequence[Sample]) -> dict[str, Any]:
         "num_unlabelled": sum(not s.labels for s in dataset.samples),
         "num_groups": len(groups),
     }
+
+
+def _names(dataset: Dataset) -> dict[str, str]:
+    """What classes are called, where their own names are codes."""
+    found = {}
+    for label, info in dataset.class_info.items():
+        name = next((str(info[key]) for key in _NAME_KEYS if info.get(key)), label)
+        if name != label:
+            found[label] = name
+    return found
 
 
 def _paths(samples: Sequence[Sample]) -> list[str]:
