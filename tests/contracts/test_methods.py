@@ -65,7 +65,9 @@ def test_unknown_option_lists_the_known(method: str, tiny_onnx: Bundle, tmp_path
 def test_static_keeps_what_it_learnt(
     ranges: str, format: str, tiny_onnx: Bundle, photos: Path, tmp_path: Path
 ) -> None:
-    result = apply("onnx-static", tiny_onnx, photos, tmp_path / "a", ranges=ranges, format=format)
+    result = apply(
+        "onnx-static", tiny_onnx, photos, tmp_path / "a", ranges=ranges, quant_format=format
+    )
     ours = pl.evaluate(result, photos, split="all").score
     assert ours >= pl.evaluate(tiny_onnx, photos, split="all").score - 10
     assert result.size_bytes < 0.45 * tiny_onnx.size_bytes
@@ -147,3 +149,17 @@ def test_any_folder_of_images_can_calibrate(
     with pl.load(result) as predictor:
         pixels = np.zeros((40, 40, 3), np.uint8)
         assert predictor.predict(pixels)[0].error is None
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_options_do_not_hide_behind_the_flags_of_the_verb(method: str) -> None:
+    import inspect
+
+    from pocketlens.cli import compress
+    from pocketlens.cli._options import DataOptions
+
+    taken = {*inspect.signature(compress.run).parameters} | {
+        field.name for field in dataclasses.fields(DataOptions)
+    }
+    config = plugins.load("compression", method).Config
+    assert not taken & {field.name for field in dataclasses.fields(config)}

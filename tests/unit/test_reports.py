@@ -14,8 +14,9 @@ from html.parser import HTMLParser
 import pytest
 
 from pocketlens import plugins
-from pocketlens.core.comparison import Comparison, Row
+from pocketlens.core.comparison import Comparison, Flip, Row
 from pocketlens.core.gate import Limits
+from pocketlens.reports import _sections as sections
 from pocketlens.reports._headline import headline
 from support.comparisons import NASTY, compared, float_row, full, nasty, onnx_row, row, small
 
@@ -260,3 +261,21 @@ def test_reports_load_nothing_heavy_before_they_render() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_photos_with_several_labels() -> None:
+    base = full()
+    name = next(row.name for row in base.rows if row.precision == "int8")
+    flips = (
+        Flip(name, "a.jpg", "cat | dog", "cat | dog", "cat", 51, 47.25, changed="dog"),
+        Flip(name, "b.jpg", "cat | dog", "none", "cat", 40, 60, changed="cat"),
+        Flip(name, "c.jpg", "none", "cat", "dog", 50, 61, changed="dog"),
+    )
+    comparison = replace(base, flips=flips, num_flips={name: 3})
+    (group,) = sections.flips(comparison)
+    assert [way for _, way in group.flips] == ["lost", "won", "wrong"]
+    assert "1 with more wrong labels, 1 with fewer, 1 with as many" in group.summary
+    text = html(comparison)
+    assert "<dt>taken</dt>" in text
+    assert "<bdi>dog</bdi> 51.0 → 47.2 %" in text
+    assert "<dt>given</dt>" in text

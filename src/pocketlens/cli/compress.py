@@ -37,7 +37,8 @@ def run(
     method
         Compression method.
     data
-        The photos it was trained on; ranges are found on its training part.
+        The photos it was trained on; ranges are found on its training part, thresholds (of
+        several labels a photo) on its validation part.
     calibration
         Other photos to find ranges on; their labels don't matter.
     options

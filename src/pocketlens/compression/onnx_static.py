@@ -31,7 +31,7 @@ _HELD_BATCHES: Final = 1
 class Config:
     """How to quantize."""
 
-    format: Literal["qdq", "qoperator"] = "qdq"
+    quant_format: Literal["qdq", "qoperator"] = "qdq"
     """qdq: pairs of quantize and dequantize nodes, which most runtimes read; qoperator: integer
     operators, a slightly smaller file."""
 
@@ -156,7 +156,7 @@ def _quantize(source: Path, result: Path, cache: Path, config: Config) -> None:
     quantize_static(
         model,
         result,
-        quant_format=QuantFormat.QDQ if config.format == "qdq" else QuantFormat.QOperator,
+        quant_format=QuantFormat.QDQ if config.quant_format == "qdq" else QuantFormat.QOperator,
         per_channel=config.per_channel,
         activation_type=kinds[config.activations],
         weight_type=QuantType.QInt8,

@@ -94,7 +94,9 @@ class Flip:
 
     Attributes:
         truth, before, after: class names; several of a multi-label photo are joined by `|`.
-        confidence_before, confidence_after: in percent, each of its own answer.
+        confidence_before, confidence_after: in percent, each of its own answer; of a multi-label
+            photo both of the label `changed`.
+        changed: multi-label: the label given or taken away whose probability moved most.
         thumbnail: PNG or JPEG bytes in base64.
     """
 
@@ -106,6 +108,7 @@ class Flip:
     confidence_before: float
     confidence_after: float
     thumbnail: str | None = None
+    changed: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ behind its interval come from the same lines.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -149,20 +150,27 @@ def average_precision(scored: Scored, weights_BN: Floats) -> tuple[Floats, Float
     AP = sum over thresholds n of (R_n - R_{n-1}) P_n, equal scores being one threshold; the
     definition that scikit-learn's `average_precision_score` uses.
     """
-    num_classes = scored.logits_NK.shape[1]
     positives = scored.truth == 1
-    ap = np.zeros((len(weights_BN), num_classes))
-    for k in range(num_classes):
-        if not positives[:, k].any():
-            continue
+    ap = np.zeros((len(weights_BN), scored.logits_NK.shape[1]))
+    # A row a sample, so that sorting samples moves whole rows: 2 ns a weight instead of 30.
+    weights_NB = np.ascontiguousarray(weights_BN.T)
+    for k in np.flatnonzero(positives.any(axis=0)):
         order = np.argsort(-scored.logits_NK[:, k], kind="stable")
-        sorted_scores = scored.logits_NK[order, k]
-        last_of_equal = np.append(np.flatnonzero(np.diff(sorted_scores)), len(order) - 1)
-        weights = weights_BN[:, order]
-        hits = np.cumsum(weights * positives[order, k], axis=1)[:, last_of_equal]
-        given = np.cumsum(weights, axis=1)[:, last_of_equal]
-        gained = np.diff(hits, axis=1, prepend=0)
-        ap[:, k] = _divide((gained * _divide(hits, given)).sum(axis=1), hits[:, -1])
+        falling = scored.logits_NK[order, k]
+        last_of_equal = np.append(np.flatnonzero(np.diff(falling)), len(order) - 1)
+        # Recall grows at thresholds with a positive alone; the others add nothing to the area.
+        at = np.flatnonzero(positives[order, k])
+        ends, firsts = np.unique(
+            last_of_equal[np.searchsorted(last_of_equal, at)], return_index=True
+        )
+        given_TB = _running_sum(weights_NB[order[: ends[-1] + 1]])[ends]
+        gained_TB = weights_NB[order[at]]
+        if len(firsts) < len(at):
+            gained_TB = np.add.reduceat(gained_TB, firsts, axis=0)
+        hits_TB = _running_sum(gained_TB.copy())
+        last_B = hits_TB[-1].copy()
+        precision_TB = np.divide(hits_TB, given_TB, out=hits_TB, where=given_TB > 0)
+        ap[:, k] = _divide(np.einsum("tb,tb->b", gained_TB, precision_TB), last_B)
     return ap, weights_BN @ positives.astype(np.float64)
 
 
@@ -206,6 +214,19 @@ def summary(scored: Scored) -> dict[str, float]:
     return values
 
 
+def per_class(scored: Scored) -> dict[str, Floats]:
+    """Figures K by name: `precision`, `recall`, `f1`, `num_samples`; in percent but for counts.
+
+    Multi-label adds `average_precision`. A class without samples has zeros.
+    """
+    one = np.ones((1, len(scored)))
+    precision, recall, f1, support = (values[0] for values in class_scores(scored, one))
+    values = {"precision": precision * 100, "recall": recall * 100, "f1": f1 * 100}
+    if scored.task == "multi_label":
+        values["average_precision"] = average_precision(scored, one)[0][0] * 100
+    return values | {"num_samples": support}
+
+
 def confusion_matrix(scored: Scored) -> Ints:
     """Counts KK of single-label samples: rows are the truth, columns the prediction."""
     num_classes = scored.logits_NK.shape[1]
@@ -217,6 +238,15 @@ def agreement(a: Scored, b: Scored) -> float:
     """Percent of samples on which both give the same label (or the same set of labels)."""
     same = a.predicted == b.predicted
     return float(np.mean(same.all(axis=1) if same.ndim == 2 else same)) * 100
+
+
+def _running_sum(rows_TB: Floats) -> Floats:
+    """`np.cumsum(axis=0)` in place; numpy's own goes down each column, four times as slow."""
+    if rows_TB.shape[1] < 32:
+        return np.cumsum(rows_TB, axis=0, out=rows_TB)
+    for above, row in itertools.pairwise(rows_TB):
+        row += above
+    return rows_TB
 
 
 def _divide(a: Floats, b: Floats) -> Floats:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from pocketlens.core.errors import UserError
 
@@ -51,6 +54,17 @@ def first_found(name: str, attempts: Sequence[Attempt], *, package: str | None) 
         f"{install}pass a file or directory with --weights PATH, or ask for a random start "
         "with --weights none"
     )
+
+
+def require_network(url: str) -> None:
+    """Find out in a moment that there is no network, where a hub's client would retry for long.
+
+    Raises:
+        OSError: the host has no address, and no proxy is set that would know one.
+    """
+    parts = urlsplit(url)
+    if getproxies().get(parts.scheme) is None:
+        socket.getaddrinfo(parts.hostname, parts.port or 443)
 
 
 def packaged_file(package: str) -> Path | None:

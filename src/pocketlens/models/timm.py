@@ -161,5 +161,8 @@ def _downloaded(name: str) -> dict[str, torch.Tensor] | None:
     cfg = _config(name)
     if not cfg.has_weights:
         return None
+    from huggingface_hub.constants import ENDPOINT
+
+    _weights.require_network(ENDPOINT if cfg.hf_hub_id else cfg.url)
     module: torch.nn.Module = timm.create_model(name, pretrained=True)
     return module.state_dict()

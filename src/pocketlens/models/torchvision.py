@@ -68,7 +68,7 @@ def load_weights(module: torch.nn.Module, name: str, weights: str) -> str:
     chosen = _default_weights(name)
     attempts = [
         _weights.Attempt("the local cache", lambda: _cached(chosen.url)),
-        _weights.Attempt("the hub", lambda: chosen.get_state_dict(progress=False, check_hash=True)),
+        _weights.Attempt("the hub", lambda: _downloaded(chosen)),
     ]
     source, state = _weights.first_found(name, attempts, package=None)
     _weights.load_into(module, state, head=["fc"], source=source)
@@ -92,6 +92,12 @@ def _default_weights(name: str) -> Any:
         return models.get_model_weights(_bare(name)).DEFAULT
     except ValueError as error:
         raise UserError(f"torchvision has no network named {_bare(name)!r}") from error
+
+
+def _downloaded(chosen: Any) -> dict[str, torch.Tensor]:
+    _weights.require_network(chosen.url)
+    state: dict[str, torch.Tensor] = chosen.get_state_dict(progress=False, check_hash=True)
+    return state
 
 
 def _cached(url: str) -> dict[str, torch.Tensor] | None:

@@ -125,7 +125,8 @@ COLUMNS: Final = (
     ),
     Column(
         "agreement", "agreement %", lambda r: number(r.agreement, 1), lambda r: r.agreement,
-        "Share of test images that get the float model's answer, right or wrong.",
+        "Share of test images that get the float model's answer, right or wrong; of several labels "
+        "all must be the same.",
     ),
     Column(
         "loss", "loss", lambda r: number(r.loss, 3), lambda r: r.loss,

@@ -205,7 +205,7 @@ def flips(comparison: Comparison) -> list[FlipGroup]:
         if not total:
             continue
         ways = [_way(flip) for flip in items]
-        names = {"lost": "right before only", "won": "right now only", "wrong": "wrong both times"}
+        names = _WAYS_OF_SETS if any(flip.changed for flip in items) else _WAYS
         told = ", ".join(f"{ways.count(way)} {text}" for way, text in names.items() if way in ways)
         summary = f"{total:,} {'photo' if total == 1 else 'photos'}"
         if 0 < len(items) < total:
@@ -225,10 +225,41 @@ def no_flips(comparison: Comparison) -> str:
     return "No photos are kept in this comparison."
 
 
+_WAYS: Final = {
+    "lost": "right before only",
+    "won": "right now only",
+    "wrong": "wrong both times",
+}
+#: A set of labels is seldom right altogether, so its wrong labels are counted.
+_WAYS_OF_SETS: Final = {
+    "lost": "with more wrong labels",
+    "won": "with fewer",
+    "wrong": "with as many",
+}
+
+
 def _way(flip: Flip) -> str:
+    if flip.changed:
+        truth, before, after = (_set(text) for text in (flip.truth, flip.before, flip.after))
+        more = len(after ^ truth) - len(before ^ truth)
+        return "lost" if more > 0 else "won" if more < 0 else "wrong"
     if flip.before == flip.truth:
         return "lost"
     return "won" if flip.after == flip.truth else "wrong"
+
+
+def _set(labels: str) -> set[str]:
+    return set(labels.split(" | ")) - {"none"}
+
+
+def was_given(flip: Flip) -> bool:
+    """Whether the label that changed was given, or taken away."""
+    return flip.changed in _set(flip.after)
+
+
+def rightly(flip: Flip) -> bool:
+    """Whether the label that changed was rightly given or taken away."""
+    return was_given(flip) == (flip.changed in _set(flip.truth))
 
 
 def image_url(base64: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pocketlens.core.dataset import Dataset
-from pocketlens.core.metrics import Scored, confusion_matrix
+from pocketlens.core.metrics import Scored, confusion_matrix, per_class
 from pocketlens.core.split import Split
 from pocketlens.core.text import csv_cell
 from pocketlens.extras import require
@@ -25,6 +25,18 @@ def write_confusion(path: Path, scored: Scored, classes: Sequence[str]) -> None:
     names = [csv_cell(name) for name in classes]
     rows = ([name, *map(int, row)] for name, row in zip(names, counts, strict=True))
     _write(path, ["truth", *names], rows)
+
+
+def write_classes(path: Path, scored: Scored, classes: Sequence[str]) -> None:
+    """`classes.csv` of multi-label photos: a row a class, scores in percent."""
+    figures = per_class(scored)
+    assert scored.thresholds_K is not None
+    columns = [*figures.values(), scored.thresholds_K]
+    rows = (
+        [csv_cell(name), *(f"{column[k]:.6g}" for column in columns)]
+        for k, name in enumerate(classes)
+    )
+    _write(path, ["label", *figures, "threshold"], rows)
 
 
 def write_split(path: Path, dataset: Dataset, identities: Sequence[str], split: Split) -> None:
@@ -61,7 +73,8 @@ def write_curves(path: Path, history: Sequence[Mapping[str, float]], metric: str
     left.plot(epochs, [row["val_loss"] for row in history], "s--", label="validation")
     left.set(title="Loss", xlabel="epoch", ylabel="nats")
     left.legend()
-    for name, style in ((metric, "o-"), ("accuracy", "s--")):
+    second = "micro_f1" if "val_micro_f1" in history[0] else "accuracy"
+    for name, style in ((metric, "o-"), (second, "s--")):
         key = f"val_{name}"
         if key in history[0] and name != "loss":
             right.plot(epochs, [row[key] for row in history], style, label=name.replace("_", " "))

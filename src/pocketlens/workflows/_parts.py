@@ -54,6 +54,12 @@ def examples_of(
             f"{examples.num_dropped} samples of {len(examples.unknown_classes)} classes that the "
             f"model doesn't know are not scored: {names}"
         )
+    elif hashed.dataset.task == "multi_label" and examples.unknown_classes:
+        names = ", ".join(examples.unknown_classes[:5])
+        warn(
+            f"{len(examples.unknown_classes)} classes that the model doesn't know are not scored: "
+            f"{names}"
+        )
     if not len(examples) and part != "val":
         raise DataError(f"{hashed.dataset.root} has no photo to score in the part {part!r}")
     return examples

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-from PIL import Image
-
 from pocketlens.core import metrics
 from pocketlens.core.bootstrap import paired_drop
 from pocketlens.core.bundle import Bundle
-from pocketlens.core.comparison import ClassDamage, Comparison, Flip, Row
+from pocketlens.core.comparison import Comparison, Row
 from pocketlens.core.errors import MissingExtraError, UserError
 from pocketlens.core.examples import Examples
 from pocketlens.core.gate import Limits, choose, fastest_float
-from pocketlens.core.metrics import Metric, Scored
-from pocketlens.core.predictor import available_cores, read_bytes
-from pocketlens.core.preprocess import Preprocess
+from pocketlens.core.metrics import Metric
+from pocketlens.core.predictor import available_cores
 from pocketlens.measures.latency import Timing, measure_latency, speedup
 from pocketlens.measures.machine import describe_machine
 from pocketlens.measures.score import Outcome
 from pocketlens.progress import say
+from pocketlens.workflows import _details as details
 from pocketlens.workflows.evaluate import run_bundle
 
-_MAX_FLIPS: Final = 24
-_MAX_CONFUSION_CLASSES: Final = 60
-_THUMBNAIL: Final = 112
 _TIMED_PHOTOS: Final = 16
 
 
@@ -119,14 +111,14 @@ def tabulate(
         rows=judged,
         reference=reference,
         machine=describe_machine(threads),
-        data={**data, "num_test": len(ref.scored), "num_val": 0 if val is None else len(val)},
+        data={**data, **details.counts(ref, val)},
         limits=vars(limits),
         classes=ref.examples.classes,
-        confusion=_confusions({reference: ref, **others}),
-        damage=tuple(_damage(reference, ref, others)),
-        flips=tuple(_flips(ref, others)),
-        num_flips={n: int((~_same(ref.scored, o.scored)).sum()) for n, o in others.items()},
-        notes=_notes(ref, scores[reference].val),
+        confusion=details.confusions({reference: ref, **others}),
+        damage=tuple(details.damage(metric, ref, others)),
+        flips=tuple(details.flips(ref, others)),
+        num_flips={n: details.num_flips(ref.scored, o.scored) for n, o in others.items()},
+        notes=details.notes(ref, scores[reference].val, [v.bundle for v in variants if v.bundle]),
         config=config or {},
     )
 
@@ -235,100 +227,3 @@ def _with_speedups(rows: list[Row], timings: Mapping[str, Timing], reference: st
         )
         for row in rows
     ]
-
-
-def _same(a: Scored, b: Scored) -> Any:
-    same = a.predicted == b.predicted
-    return same.all(axis=1) if same.ndim == 2 else same
-
-
-def _confusions(outcomes: Mapping[str, Outcome]) -> dict[str, list[list[int]]]:
-    first = next(iter(outcomes.values()))
-    if first.scored.task != "single_label" or len(first.examples.classes) > _MAX_CONFUSION_CLASSES:
-        return {}
-    return {n: metrics.confusion_matrix(o.scored).tolist() for n, o in outcomes.items()}
-
-
-def _damage(name: str, reference: Outcome, others: Mapping[str, Outcome]) -> list[ClassDamage]:
-    one = np.ones((1, len(reference.scored)))
-    _, _, before, support = metrics.class_scores(reference.scored, one)
-    found = []
-    for row, outcome in others.items():
-        _, _, after, _ = metrics.class_scores(outcome.scored, one)
-        found += [
-            ClassDamage(row, label, int(n), 100 * float(f), 100 * float(a))
-            for label, n, f, a in zip(
-                reference.examples.classes, support[0], before[0], after[0], strict=True
-            )
-            if n > 0
-        ]
-    return found
-
-
-def _flips(reference: Outcome, others: Mapping[str, Outcome]) -> list[Flip]:
-    examples, classes = reference.examples, reference.examples.classes
-    task = reference.scored.task
-    before_NK = metrics.probabilities(reference.scored.logits_NK, task)
-    found: list[Flip] = []
-    thumbnails: dict[int, str | None] = {}
-    for row, outcome in others.items():
-        after_NK = metrics.probabilities(outcome.scored.logits_NK, task)
-        changed = np.flatnonzero(~_same(reference.scored, outcome.scored))
-        # The photos whose answer moved most come first.
-        moved = np.abs(after_NK - before_NK).max(axis=1)[changed]
-        for i in changed[np.argsort(-moved, kind="stable")][:_MAX_FLIPS]:
-            if i not in thumbnails:
-                thumbnails[i] = _thumbnail(examples, int(i))
-            found.append(
-                Flip(
-                    row=row,
-                    filename=examples.samples[i].path,
-                    truth=" | ".join(examples.samples[i].labels),
-                    before=_names(reference.scored.predicted[i], classes),
-                    after=_names(outcome.scored.predicted[i], classes),
-                    confidence_before=float(before_NK[i].max()) * 100,
-                    confidence_after=float(after_NK[i].max()) * 100,
-                    thumbnail=thumbnails[i],
-                )
-            )
-    return found
-
-
-def _names(predicted: Any, classes: Sequence[str]) -> str:
-    if np.ndim(predicted) == 0:
-        return classes[int(predicted)]
-    return " | ".join(classes[k] for k in np.flatnonzero(predicted).tolist()) or "none"
-
-
-def _thumbnail(examples: Examples, index: int) -> str | None:
-    source, box = examples.request(index)
-    assert isinstance(source, str | Path)
-    spec = Preprocess(_THUMBNAIL, _THUMBNAIL, resize="pad", pad_color=(127, 127, 127))
-    image = Image.fromarray(spec.fit(spec.decode(read_bytes(source), box)))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=80)
-    return base64.b64encode(buffer.getvalue()).decode()
-
-
-def _notes(test: Outcome, val: Outcome | None) -> tuple[str, ...]:
-    notes = []
-    for name, outcome in (("test", test), ("validation", val)):
-        if outcome is not None and outcome.errors:
-            first = next(iter(outcome.errors.items()))
-            notes.append(
-                f"{len(outcome.errors)} {name} photos can't be read and are not scored, such as "
-                f"{first[0]} ({first[1]})"
-            )
-    if val is None:
-        notes.append("there are no validation photos, so the limit is applied to the test photos")
-    if test.examples.num_dropped:
-        notes.append(
-            f"{test.examples.num_dropped} test samples of classes that the model doesn't know are "
-            f"not scored: {', '.join(test.examples.unknown_classes[:10])}"
-        )
-    if untested := test.examples.untested_classes:
-        notes.append(
-            f"{len(untested)} classes that the model knows have no test sample, so nothing is "
-            f"known of them: {', '.join(untested[:10])}{' …' if len(untested) > 10 else ''}"
-        )
-    return tuple(notes)

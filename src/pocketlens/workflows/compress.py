@@ -22,8 +22,9 @@ from pocketlens.core.predictor import Predictor, Request, available_cores
 from pocketlens.core.split import Split
 from pocketlens.core.stream import batched, run_ahead
 from pocketlens.progress import say, track, warn
+from pocketlens.workflows._thresholds import settle
 from pocketlens.workflows.convert import export
-from pocketlens.workflows.data import DataLike, Hashed, as_dataset, identities
+from pocketlens.workflows.data import DataLike, Hashed, as_dataset, as_hashed, identities
 from pocketlens.workflows.images import find_images
 from pocketlens.workflows.open import BundleLike, as_bundle
 
@@ -45,7 +46,8 @@ def compress(
     A method that needs the ONNX file of a torch bundle has it exported first.
 
     Args:
-        data: the bundle's data; ranges are found on its training part, class-balanced.
+        data: the bundle's data; ranges are found on its training part, class-balanced, and the
+            thresholds of a multi-label bundle on its validation part.
         calibration: other photos for that; their labels don't matter.
         options: those of the method's `Config`.
 
@@ -62,14 +64,20 @@ def compress(
             f"{method} finds its ranges on photos: pass --data (the photos it was trained on) or "
             "--calibration (other photos like those it will see)"
         )
+    multi = source.manifest.task == "multi_label"
+    if multi and data is not None:
+        data = as_hashed(data)  # once, for ranges and for thresholds
     with tempfile.TemporaryDirectory() as folder:
         prepared = _as_taken(source, method, plugin.TAKES, Path(folder) / "step")
         context = Context(
-            out=target,
+            out=Path(folder) / "made" / target.name if multi else target,
             overwrite=overwrite,
             calibration=_calibration_source(source, data, calibration),
         )
         result: Bundle = plugin.apply(prepared, config, context)
+        if multi:
+            hashed = None if data is None else as_hashed(data)
+            result = settle(result, source, target, hashed, overwrite=overwrite)
     return result
 
 

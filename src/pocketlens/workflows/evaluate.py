@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pocketlens.core import metrics
 from pocketlens.core.errors import UserError
-from pocketlens.core.metrics import Metric
+from pocketlens.core.metrics import Metric, Scored
 from pocketlens.measures.score import Outcome, collect
 from pocketlens.progress import warn
 from pocketlens.workflows._parts import Part, examples_of
@@ -17,7 +18,11 @@ from pocketlens.workflows.open import BundleLike, as_bundle, load
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores in percent, `loss` in nats."""
+    """Scores in percent, `loss` in nats.
+
+    Attributes:
+        per_class: class -> its scores, its number of samples, its threshold (multi-label).
+    """
 
     metric: Metric
     score: float
@@ -26,6 +31,7 @@ class Evaluation:
     metrics: dict[str, float]
     errors: dict[str, str]
     unknown_classes: tuple[str, ...] = ()
+    per_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     untested_classes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -38,6 +44,7 @@ class Evaluation:
             **{k: v for k, v in self.metrics.items() if k != "loss"},
             "errors": self.errors,
             "unknown_classes": list(self.unknown_classes),
+            "per_class": self.per_class,
             "untested_classes": list(self.untested_classes),
         }
 
@@ -70,8 +77,22 @@ def evaluate(
         metrics=metrics.summary(scored),
         errors=outcome.errors,
         unknown_classes=outcome.examples.unknown_classes,
+        per_class=_per_class(scored, opened.manifest.classes),
         untested_classes=outcome.examples.untested_classes,
     )
+
+
+def _per_class(scored: Scored, classes: Sequence[str]) -> dict[str, dict[str, float]]:
+    figures = metrics.per_class(scored)
+    if scored.thresholds_K is not None:
+        figures["threshold"] = scored.thresholds_K
+    rows = {
+        name: {key: float(values[k]) for key, values in figures.items()}
+        for k, name in enumerate(classes)
+    }
+    for row in rows.values():
+        row["num_samples"] = int(row["num_samples"])
+    return rows
 
 
 def metric_of(bundle: BundleLike, metric: str | None = None) -> Metric:

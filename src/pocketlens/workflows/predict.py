@@ -160,7 +160,7 @@ def _write(
 
 def _csv_row(prediction: Prediction, multi: bool, num_classes: int) -> list[Any]:
     probs = prediction.probabilities_K
-    values = [""] * num_classes if probs is None else [f"{p:.6g}" for p in probs]
+    values = [""] * num_classes if probs is None else [_number(p) for p in probs]
     answer: list[Any]
     if probs is None:
         answer = ["", ""] if multi else ["", "", ""]
@@ -168,14 +168,19 @@ def _csv_row(prediction: Prediction, multi: bool, num_classes: int) -> list[Any]
         score = dict(zip(prediction.classes, probs, strict=True))
         answer = [
             csv_cell("|".join(prediction.labels)),
-            "|".join(f"{score[name]:.6g}" for name in prediction.labels),
+            "|".join(_number(score[name]) for name in prediction.labels),
         ]
     else:
         label = csv_cell(prediction.label or "")
-        answer = [prediction.index, label, f"{prediction.confidence:.6g}"]
+        answer = [prediction.index, label, _number(prediction.confidence or 0.0)]
     box = "" if prediction.box is None else str(prediction.box)
     error = csv_cell(prediction.error or "")
     return [csv_cell(prediction.filename), *answer, *values, box, error]
+
+
+def _number(probability: float) -> str:
+    # As many digits as a float32 logit carries: fewer would make ties, and ties another mAP.
+    return f"{probability:.9g}"
 
 
 def to_dict(prediction: Prediction, top_k: int = 5) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from pocketlens.progress import say, warn
 from pocketlens.training import artifacts, checkpoint
 from pocketlens.training.config import TrainConfig
 from pocketlens.training.loop import train_network
+from pocketlens.workflows._thresholds import with_own_thresholds, with_thresholds
 from pocketlens.workflows.data import DataLike, as_dataset, identities
 from pocketlens.workflows.open import BundleLike, as_bundle
 
@@ -75,6 +76,8 @@ def train(
         )
     require("torch", extra="train")
     dataset = as_dataset(data)
+    if config.metric not in (None, "loss"):
+        metrics.check_metric(str(config.metric), dataset.task)
     if len(dataset.classes) < 2 and dataset.task == "single_label":
         raise DataError(
             f"all photos are labelled {dataset.classes[0]!r}; a classifier needs two classes"
@@ -139,6 +142,9 @@ def _train(
     }
     if not len(parts["val"]):
         raise DataError("no photo is left for validation; add photos, a few of each class")
+    multi = dataset.task == "multi_label"
+    if multi and not parts["val"].truth.any():
+        raise DataError("no validation photo has a label that is trained; add some of each class")
     say(
         f"{len(parts['train'])} photos to train on, {len(parts['val'])} to validate, "
         f"{len(parts['test'])} to test; {len(classes)} classes"
@@ -151,20 +157,25 @@ def _train(
         parts["train"],
         manifest.preprocess,
         config,
-        validate=lambda net: _score(net, manifest, parts["val"]),
+        validate=lambda net: with_own_thresholds(_score(net, manifest, parts["val"])),
         run_dir=run_dir,
         threads=threads,
     )
     module.load_state_dict(result.state)
+    if multi:
+        manifest = with_thresholds(manifest, _score(module.eval(), manifest, parts["val"]))
     tested = _score(module.eval(), manifest, parts["test"])
     metric = config.metric or metrics.DEFAULT_METRIC[dataset.task]
     artifacts.write_history(run_dir / "history.csv", result.history)
     artifacts.write_curves(run_dir / "curves.png", result.history, metric)
-    if dataset.task == "single_label":
+    if multi:
+        artifacts.write_classes(run_dir / "classes.csv", tested, classes)
+    else:
         artifacts.write_confusion(run_dir / "confusion_matrix.csv", tested, classes)
     test_scores = metrics.summary(tested)
     shown = metrics.DEFAULT_METRIC[dataset.task] if metric == "loss" else metric
     scores = {
+        **manifest.metrics,
         "metric": shown,
         "best_epoch": result.best_epoch + 1,
         "val": _part_of_row(result.history[result.best_epoch]),

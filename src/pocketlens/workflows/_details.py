@@ -1,0 +1,177 @@
+"""What stands behind the rows: classes, photos and confusions that a mean would hide."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
+
+from pocketlens.core import metrics
+from pocketlens.core.bundle import Bundle
+from pocketlens.core.comparison import ClassDamage, Flip
+from pocketlens.core.examples import Examples
+from pocketlens.core.metrics import Metric, Scored
+from pocketlens.core.predictor import read_bytes
+from pocketlens.core.preprocess import Preprocess
+from pocketlens.measures.score import Outcome
+
+_MAX_FLIPS: Final = 24
+_MAX_CONFUSION_CLASSES: Final = 60
+_THUMBNAIL: Final = 112
+
+
+def num_flips(a: Scored, b: Scored) -> int:
+    """Samples whose label, or set of labels, differs."""
+    return int((~_same(a, b)).sum())
+
+
+def _same(a: Scored, b: Scored) -> Any:
+    same = a.predicted == b.predicted
+    return same.all(axis=1) if same.ndim == 2 else same
+
+
+def confusions(outcomes: Mapping[str, Outcome]) -> dict[str, list[list[int]]]:
+    """Counts of what was taken for what, by variant; single-label only."""
+    first = next(iter(outcomes.values()))
+    if first.scored.task != "single_label" or len(first.examples.classes) > _MAX_CONFUSION_CLASSES:
+        return {}
+    return {n: metrics.confusion_matrix(o.scored).tolist() for n, o in outcomes.items()}
+
+
+def damage(metric: Metric, reference: Outcome, others: Mapping[str, Outcome]) -> list[ClassDamage]:
+    """Each class's part in the metric, before and after."""
+    name = "average_precision" if metric == "map" else "f1"
+    before = metrics.per_class(reference.scored)
+    found = []
+    for row, outcome in others.items():
+        after = metrics.per_class(outcome.scored)
+        found += [
+            ClassDamage(row, label, int(n), float(old), float(new), name)
+            for label, n, old, new in zip(
+                reference.examples.classes,
+                before["num_samples"],
+                before[name],
+                after[name],
+                strict=True,
+            )
+            if n > 0
+        ]
+    return found
+
+
+def flips(reference: Outcome, others: Mapping[str, Outcome]) -> list[Flip]:
+    """Photos whose answer changed, a few of each variant, those that changed most first."""
+    examples, classes = reference.examples, reference.examples.classes
+    task = reference.scored.task
+    truth = reference.scored.truth
+    before_NK = metrics.probabilities(reference.scored.logits_NK, task)
+    found: list[Flip] = []
+    thumbnails: dict[int, str | None] = {}
+    for row, outcome in others.items():
+        after_NK = metrics.probabilities(outcome.scored.logits_NK, task)
+        changed = np.flatnonzero(~_same(reference.scored, outcome.scored))
+        # The photos whose answer moved most come first; of several labels only those that were
+        # given or taken away count.
+        moved_NK = np.abs(after_NK - before_NK)
+        if task == "multi_label":
+            differs_NK = reference.scored.predicted != outcome.scored.predicted
+            moved_NK = np.where(differs_NK, moved_NK, -1)
+        moved = moved_NK.max(axis=1)[changed]
+        for i in changed[np.argsort(-moved, kind="stable")][:_MAX_FLIPS]:
+            if i not in thumbnails:
+                thumbnails[i] = _thumbnail(examples, int(i))
+            k = int(moved_NK[i].argmax())
+            both = task == "multi_label"
+            found.append(
+                Flip(
+                    row=row,
+                    filename=examples.samples[i].path,
+                    truth=_names(truth[i], classes),
+                    before=_names(reference.scored.predicted[i], classes),
+                    after=_names(outcome.scored.predicted[i], classes),
+                    confidence_before=float(before_NK[i, k] if both else before_NK[i].max()) * 100,
+                    confidence_after=float(after_NK[i, k] if both else after_NK[i].max()) * 100,
+                    changed=classes[k] if both else "",
+                    thumbnail=thumbnails[i],
+                )
+            )
+    return found
+
+
+def _names(predicted: Any, classes: Sequence[str]) -> str:
+    if np.ndim(predicted) == 0:
+        return classes[int(predicted)]
+    return " | ".join(classes[k] for k in np.flatnonzero(predicted).tolist()) or "none"
+
+
+def _thumbnail(examples: Examples, index: int) -> str | None:
+    source, box = examples.request(index)
+    assert isinstance(source, str | Path)
+    spec = Preprocess(_THUMBNAIL, _THUMBNAIL, resize="pad", pad_color=(127, 127, 127))
+    image = Image.fromarray(spec.fit(spec.decode(read_bytes(source), box)))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=80)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def notes(test: Outcome, val: Outcome | None, bundles: Sequence[Bundle]) -> tuple[str, ...]:
+    """What a reader of the figures should know."""
+    notes = []
+    for name, outcome in (("test", test), ("validation", val)):
+        if outcome is not None and outcome.errors:
+            first = next(iter(outcome.errors.items()))
+            notes.append(
+                f"{len(outcome.errors)} {name} photos can't be read and are not scored, such as "
+                f"{first[0]} ({first[1]})"
+            )
+    if val is None:
+        notes.append("there are no validation photos, so the limit is applied to the test photos")
+    if test.examples.num_dropped:
+        notes.append(
+            f"{test.examples.num_dropped} test samples of classes that the model doesn't know are "
+            f"not scored: {', '.join(test.examples.unknown_classes[:10])}"
+        )
+    if test.scored.task == "multi_label":
+        notes += _label_notes(test, bundles)
+    elif untested := test.examples.untested_classes:
+        notes.append(
+            f"{len(untested)} classes that the model knows have no test sample, so nothing is "
+            f"known of them: {', '.join(untested[:10])}{' …' if len(untested) > 10 else ''}"
+        )
+    return tuple(notes)
+
+
+def counts(test: Outcome, val: Examples | None) -> dict[str, int]:
+    """How much was scored."""
+    counts = {"num_test": len(test.scored), "num_val": 0 if val is None else len(val)}
+    if test.scored.task == "multi_label":
+        counts["num_classes_scored"] = int((test.scored.truth == 1).any(axis=0).sum())
+    return counts
+
+
+def _label_notes(test: Outcome, bundles: Sequence[Bundle]) -> list[str]:
+    notes = []
+    without = ~(test.scored.truth == 1).any(axis=0)
+    if without.any():
+        names = [name for name, none in zip(test.examples.classes, without, strict=True) if none]
+        notes.append(
+            f"mAP and the macro scores are means over {len(without) - len(names)} of "
+            f"{len(without)} classes: no test photo has {', '.join(names[:5])}"
+            + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        )
+    kept = [
+        bundle.path.name
+        for bundle in bundles
+        if bundle.manifest.metrics.get("thresholds", {}).get("found_on") == "parent"
+    ]
+    if kept:
+        notes.append(
+            f"the thresholds of {', '.join(kept)} are their parent's, not found for their own "
+            "answers (compress was given no data)"
+        )
+    return notes

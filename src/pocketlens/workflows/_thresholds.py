@@ -1,0 +1,103 @@
+"""Thresholds of multi-label bundles: found on validation photos, anew wherever answers change.
+
+Compression moves all answers a little, so a threshold that was best for the float model is not
+for its INT8 child. A float export answers the same and keeps its parent's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from pocketlens.core.bundle import Bundle, Manifest, write_bundle
+from pocketlens.core.metrics import Scored
+from pocketlens.core.thresholds import MIN_POSITIVES, Thresholds, find_thresholds
+from pocketlens.progress import say, warn
+from pocketlens.workflows._parts import examples_of
+from pocketlens.workflows.data import Hashed
+from pocketlens.workflows.evaluate import run_bundle
+
+#: Where `manifest.metrics` tells how the thresholds were found.
+RECORD: Final = "thresholds"
+
+
+def with_own_thresholds(scored: Scored) -> Scored:
+    """Validation answers read with the thresholds that are best for them; single-label as it is.
+
+    Epochs are told apart by what would be stored with them: at a fixed 0.5 a young network
+    gives no label at all.
+    """
+    if scored.task == "single_label":
+        return scored
+    found = find_thresholds(scored.logits_NK, scored.truth)
+    return replace(scored, thresholds_K=found.per_class_K)
+
+
+def with_thresholds(manifest: Manifest, scored: Scored) -> Manifest:
+    """The manifest with thresholds that are found on these validation answers."""
+    found = find_thresholds(scored.logits_NK, scored.truth)
+    names = [name for name, few in zip(manifest.classes, found.global_K, strict=True) if few]
+    if names:
+        say(
+            f"{len(names)} of {len(manifest.classes)} classes have fewer than {MIN_POSITIVES} "
+            f"validation photos and take the global threshold {found.everywhere:.3f}"
+        )
+    return replace(
+        manifest,
+        thresholds=_by_name(manifest, found),
+        metrics={
+            **manifest.metrics,
+            RECORD: {
+                "found_on": "val",
+                "num_images": len(scored),
+                "global": found.everywhere,
+                "global_for": names,
+            },
+        },
+    )
+
+
+def settle(
+    made: Bundle,
+    parent: Bundle,
+    out: Path,
+    data: Hashed | None,
+    *,
+    overwrite: bool = False,
+    threads: int | None = None,
+) -> Bundle:
+    """Write a compressed multi-label bundle to `out`, with thresholds for its own answers.
+
+    Args:
+        made: the bundle at a temporary place.
+        parent: whose thresholds it has so far, and keeps where there is no validation photo.
+        data: the photos the parent was trained on.
+
+    Raises:
+        UserError: the bundle can't be run, or `out` can't be written.
+    """
+    manifest = _found_again(made, parent, data, threads)
+    files = {name: made.path / name for name in made.manifest.files}
+    return write_bundle(out, manifest, files, overwrite=overwrite)
+
+
+def _found_again(
+    made: Bundle, parent: Bundle, data: Hashed | None, threads: int | None
+) -> Manifest:
+    if data is not None:
+        examples = examples_of(made, data, "val")
+        if len(examples) and examples.truth.any():
+            scored = run_bundle(made, examples, threads=threads, text="thresholds").scored
+            return with_thresholds(made.manifest, scored)
+    why = "no data is named (--data)" if data is None else "there are no validation photos"
+    if made.manifest.thresholds is None:
+        warn(f"{why}, so thresholds stay at 0.5")
+        return made.manifest
+    warn(f"{why}, so the thresholds stay those of {parent.path.name}")
+    record = {**parent.manifest.metrics.get(RECORD, {}), "found_on": "parent"}
+    return replace(made.manifest, metrics={**made.manifest.metrics, RECORD: record})
+
+
+def _by_name(manifest: Manifest, found: Thresholds) -> dict[str, float]:
+    return dict(zip(manifest.classes, found.per_class_K.tolist(), strict=True))

@@ -1,0 +1,68 @@
+"""Photos with several labels, for tests that need some."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from pocketlens.core.dataset import Dataset, Part, Sample, make_dataset
+
+SHAPES = {"bars": (50, 60, 220), "disc": (210, 40, 40), "square": (40, 190, 60)}
+
+
+def make_several(root: Path, num: int = 80, seed: int = 0) -> Path:
+    """`root/labels.csv` and `num` photos with none, one or several of three coloured shapes."""
+    rng = np.random.default_rng(seed)
+    root.mkdir(parents=True)
+    with (root / "labels.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "labels"])
+        for number in range(num):
+            names = [name for name in SHAPES if rng.random() < 0.45]
+            path = root / f"{number:03d}.png"
+            _draw(names, rng).save(path)
+            writer.writerow([path.name, "|".join(names)])
+    return root
+
+
+def _draw(names: list[str], rng: np.random.Generator) -> Image.Image:
+    ground = rng.integers(90, 150) + rng.normal(0, 12, size=(48, 48, 3))
+    image = Image.fromarray(ground.clip(0, 255).astype(np.uint8))
+    draw = ImageDraw.Draw(image)
+    corners = rng.permutation([(2, 2), (25, 2), (2, 25), (25, 25)])
+    for name, (x, y) in zip(names, corners.tolist(), strict=False):
+        size = int(rng.integers(15, 21))
+        colour = np.array(SHAPES[name]) + rng.integers(-25, 25)
+        shade = tuple(int(v) for v in colour.clip(0, 255))
+        if name == "disc":
+            draw.ellipse((x, y, x + size, y + size), fill=shade)
+        elif name == "square":
+            draw.rectangle((x, y, x + size, y + size), fill=shade)
+        else:
+            for offset in range(0, size, 5):
+                draw.rectangle((x + offset, y, x + offset + 2, y + size), fill=shade)
+    return image
+
+
+def coco_photos(root: Path) -> Dataset:
+    """The photos of a COCO folder with all labels of each; to go when `coco` data can be read."""
+    samples: list[Sample] = []
+    classes: list[str] = []
+    folders: tuple[tuple[Part, str], ...] = (("train", "train2017"), ("val", "val2017"))
+    for part, folder in folders:
+        text = (root / "annotations" / f"instances_{folder}.json").read_text("utf-8")
+        values = json.loads(text)
+        names = {c["id"]: c["name"] for c in values["categories"]}
+        classes = list(names.values())
+        labels: dict[int, dict[str, None]] = {image["id"]: {} for image in values["images"]}
+        for annotation in values["annotations"]:
+            labels[annotation["image_id"]][names[annotation["category_id"]]] = None
+        samples += [
+            Sample(f"{folder}/{i['file_name']}", tuple(labels[i["id"]]), part=part)
+            for i in values["images"]
+        ]
+    return make_dataset(root, "coco", samples, task="multi_label", classes=classes)
