@@ -57,6 +57,7 @@ def measure(data: Path) -> dict[str, float]:
     dataset = read_dataset(data)
     seconds = time.perf_counter() - start
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    assert dataset.format == "aihub"
     return {
         "num_samples": len(dataset),
         "seconds": round(seconds, 2),
