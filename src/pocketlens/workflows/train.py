@@ -31,7 +31,7 @@ from pocketlens.progress import say, warn
 from pocketlens.training import artifacts, checkpoint
 from pocketlens.training.config import TrainConfig
 from pocketlens.training.loop import train_network
-from pocketlens.workflows.data import DataLike, as_dataset, identities
+from pocketlens.workflows.data import DataLike, as_dataset, data_paths, identities
 from pocketlens.workflows.open import BundleLike, as_bundle
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ def train(
     if resume and (target / "manifest.json").is_file():
         say(f"{target} is complete already")
         return read_bundle(target)
-    refuse_existing(target, overwrite=overwrite)
+    read = [*data_paths(data), *([] if keep_split is None else [as_bundle(keep_split).path])]
+    refuse_existing(target, overwrite=overwrite, inputs=read)
     run_dir = target.with_name(f"{target.name}.run")
     if (run_dir / checkpoint.NAME).exists() and not (resume or overwrite):
         raise UserError(
