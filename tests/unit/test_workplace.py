@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -172,3 +173,35 @@ def test_another_faster_float_network_rejects_nobody(tiny: Bundle, tiny_onnx: Bu
     variants = [Variant("a", tiny), Variant("b", tiny_onnx), Variant("c", other)]
     assert _floats(variants, "a") == {"a", "b"}
     assert _floats(variants, "b") == {"a", "b"}
+
+
+def test_a_run_is_not_resumed_on_other_photos(
+    make_photos: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With more photos the split moves: what was trained on could become a test photo."""
+    from dataclasses import replace
+
+    from pocketlens.training import checkpoint
+    from support.tiny import CONFIG
+
+    photos = make_photos(tmp_path / "photos", per_class=8)
+    config = replace(CONFIG, epochs=2)
+    save = checkpoint.save
+
+    def stop(*args: object) -> None:
+        save(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "save", stop)
+    with pytest.raises(KeyboardInterrupt):
+        pl.train(photos, out=tmp_path / "a", config=config)
+    make_photos(tmp_path / "photos", per_class=12)
+    with pytest.raises(UserError, match="photos or their split changed"):
+        pl.train(photos, out=tmp_path / "a", config=config, resume=True)
+
+
+@pytest.mark.parametrize("words", [["--seed", "-1"], ["--threads", "0"]])
+def test_numbers_without_meaning(words: list[str], tmp_path: Path) -> None:
+    from pocketlens.cli import run
+
+    assert run(["train", str(tmp_path), "--out", str(tmp_path / "x"), *words]) == 2

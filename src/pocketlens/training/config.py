@@ -73,6 +73,8 @@ class TrainConfig:
             raise UserError("--image-size must be between 16 and 4096")
         if self.patience is not None and self.patience < 1:
             raise UserError("--patience must be at least 1")
+        if self.seed < 0:
+            raise UserError("--seed must not be negative")
         if not self.lr > 0:
             raise UserError("--lr must be above 0")
         if not 0 <= self.warmup < 1 or not 0 <= self.label_smoothing < 1 or self.weight_decay < 0:

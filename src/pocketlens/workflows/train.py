@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -146,6 +147,8 @@ def _train(
         config,
         validate=lambda net: _score(net, manifest, parts["val"]),
         run_dir=run_dir,
+        data_hash=hashlib.sha256(json.dumps(split.to_dict()).encode()).hexdigest()
+        + data_hash(dataset, hashed.identities),
         threads=threads,
     )
     module.load_state_dict(result.state)
