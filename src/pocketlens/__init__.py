@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from pocketlens.workflows.convert import export as export
     from pocketlens.workflows.convert import import_model as import_model
     from pocketlens.workflows.data import read_dataset as read_dataset
+    from pocketlens.workflows.download import download as download
     from pocketlens.workflows.evaluate import evaluate as evaluate
+    from pocketlens.workflows.explore import explore as explore
     from pocketlens.workflows.fit import fit as fit
     from pocketlens.workflows.open import load as load
     from pocketlens.workflows.predict import predict as predict
@@ -35,7 +37,9 @@ _HOMES = {
     "check": "workflows.check",
     "compare": "workflows.compare",
     "compress": "workflows.compress",
+    "download": "workflows.download",
     "evaluate": "workflows.evaluate",
+    "explore": "workflows.explore",
     "export": "workflows.convert",
     "fit": "workflows.fit",
     "import_model": "workflows.convert",

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from pocketlens import plugins
+from pocketlens.reports._explore import render
 from support.comparisons import small
+from support.explorations import small as small_exploration
 
 FILES = Path(__file__).with_name("reports")
 ENDINGS = {"html": "html", "csv": "csv", "terminal": "txt", "markdown": "md"}
@@ -23,5 +25,13 @@ def test_report_is_the_golden_one(name: str) -> None:
     text = plugins.load("reports", name).render(small())
     if os.environ.get("POCKETLENS_REGENERATE"):
         path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
+    assert text == path.read_text(encoding="utf-8")
+
+
+def test_page_of_explore_is_the_golden_one() -> None:
+    path = FILES / "explore.html"
+    text = render(*small_exploration())
+    if os.environ.get("POCKETLENS_REGENERATE"):
         path.write_text(text, encoding="utf-8", newline="\n")
     assert text == path.read_text(encoding="utf-8")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 VERBS: Final = {
     "fit": "The main job: check, train, shrink, compare, report.",
     "check": "Is this data ready? Counts, unreadable and duplicate files, leaks, tiny classes.",
+    "explore": "Pictures of the data, and whether its classes can be told apart.",
     "train": "Train a network on labelled photos; leaves a float bundle.",
     "import": "Make a bundle of a ready-trained network as it is.",
     "compress": "Make one compression step on a bundle.",
@@ -23,6 +24,7 @@ VERBS: Final = {
     "compare": "One table for any number of bundles.",
     "evaluate": "The scores of one bundle.",
     "predict": "Predict images, folders or patterns.",
+    "download": "Fetch a public data set in its usual layout.",
     "plugins": "What is installed, and what each missing part needs.",
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -20,6 +20,7 @@ def run(
     out: Out,
     data: Path | None = None,
     calibration: Path | None = None,
+    calibration_choice: Literal["random", "clusters", "k-centre"] = "random",
     reading: Annotated[DataOptions, Parameter(name="*")] = _DATA,
     overwrite: Overwrite = False,
     **options: str,
@@ -41,6 +42,9 @@ def run(
         several labels a photo) on its validation part.
     calibration
         Other photos to find ranges on; their labels don't matter.
+    calibration_choice
+        Which photos: class-balanced at random, as many from each cluster of the network's
+        features, or k-centre, so that every photo is near a chosen one.
     options
         The method's own options.
     """
@@ -52,6 +56,7 @@ def run(
         out=out,
         data=None if data is None else reading.read(data),
         calibration=calibration,
+        calibration_choice=calibration_choice,
         overwrite=overwrite,
         **options,
     )

@@ -28,12 +28,14 @@ class Calibration:
         num_images: how many photos there are.
         source: where they come from, for the lineage.
         split: the bundle's split, with these photos marked where they are in no part.
+        choice: how they were chosen among those that could be had.
     """
 
     batches: Callable[[], Iterator[NDArray[np.float32]]]
     num_images: int
     source: str
     split: Split
+    choice: str = "random"
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,7 @@ def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
             facts={
                 "calibrated_on": calibration.source,
                 "num_calibrated": calibration.num_images,
+                "calibration_choice": calibration.choice,
             },
         )
 

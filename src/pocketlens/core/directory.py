@@ -20,7 +20,7 @@ MARKER: Final = ".pocketlens"
 
 #: A directory with one of these, or a bundle's manifest, was made by pocketlens and may be
 #: overwritten on request.
-OURS: Final = ("compare.json", "predictions.json", MARKER)
+OURS: Final = ("compare.json", "explore.json", "predictions.json", MARKER)
 
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 

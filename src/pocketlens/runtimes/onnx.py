@@ -38,6 +38,32 @@ class Config:
 
 def open(bundle: Bundle, options: SessionOptions) -> Session:
     """A session on the processor."""
+    return _session(bundle, str(bundle.file(MODEL)), options)
+
+
+def features(bundle: Bundle, options: SessionOptions) -> Session:
+    """A session that gives what the network's last linear layer reads, instead of logits.
+
+    Raises:
+        BundleError: nothing that leads to the logits is a linear layer.
+        MissingExtraError: onnx isn't installed.
+    """
+    onnx = require("onnx", extra="onnx")
+    model = onnx.load(str(bundle.file(MODEL)))
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    node = made_by.get(model.graph.output[0].name)
+    # Quantized heads have rescaling nodes behind them.
+    while node is not None and node.op_type not in ("Gemm", "MatMul", "QGemm", "QLinearMatMul"):
+        node = made_by.get(node.input[0]) if node.input else None
+    if node is None:
+        raise BundleError(f"{bundle.path}: a network without a linear layer has no features")
+    del model.graph.output[:]
+    model.graph.output.append(onnx.ValueInfoProto(name=node.input[0]))
+    run = _session(bundle, model.SerializeToString(), options)
+    return lambda input_NCHW: run(input_NCHW).reshape(len(input_NCHW), -1).astype(np.float32)
+
+
+def _session(bundle: Bundle, model: str | bytes, options: SessionOptions) -> Session:
     import onnxruntime as ort
 
     settings = ort.SessionOptions()
@@ -45,9 +71,7 @@ def open(bundle: Bundle, options: SessionOptions) -> Session:
     settings.inter_op_num_threads = 1
     settings.log_severity_level = 3
     try:
-        session = ort.InferenceSession(
-            str(bundle.file(MODEL)), settings, providers=["CPUExecutionProvider"]
-        )
+        session = ort.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own classes derive from Exception alone
         first_line = str(error).strip().splitlines()[0]
         raise BundleError(f"{bundle.path}: ONNX Runtime can't open it: {first_line}") from error

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.core.bundle import Bundle
+from pocketlens.core.errors import UserError
 from pocketlens.core.predictor import available_cores
 from pocketlens.core.session import Session, SessionOptions
 from pocketlens.extras import require
@@ -48,3 +49,29 @@ def session_of(module: torch.nn.Module) -> Session:
             return logits
 
     return run
+
+
+def features(bundle: Bundle, options: SessionOptions) -> Session:
+    """A session that gives what the network's last linear layer reads, instead of logits.
+
+    Raises:
+        UserError: the network has no linear layer to cut off.
+    """
+    torch = require("torch", extra=EXTRA)
+    module = restore(bundle).to(memory_format=torch.channels_last)
+    torch.set_num_threads(options.threads or available_cores())
+    linear = [part for part in module.modules() if isinstance(part, torch.nn.Linear)]
+    if not linear:
+        raise UserError(f"{bundle.path}: a network without a linear layer has no features to take")
+    kept: list[Any] = []
+    # The head is the last to be defined in all families; what it is called differs.
+    linear[-1].register_forward_pre_hook(lambda _, given: kept.append(given[0]))
+    run = session_of(module)
+
+    def take(input_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
+        kept.clear()
+        run(input_NCHW)
+        features_NF: NDArray[np.float32] = kept.pop().flatten(1).float().cpu().numpy()
+        return features_NF
+
+    return take

@@ -21,7 +21,10 @@ from pocketlens.core.errors import DataError, ImageError, UserError
 from pocketlens.core.predictor import Predictor, Request, available_cores
 from pocketlens.core.split import Split
 from pocketlens.core.stream import batched, run_ahead
+from pocketlens.explain.choice import Choice
+from pocketlens.explain.choice import class_balanced as class_balanced
 from pocketlens.progress import say, track, warn
+from pocketlens.workflows._calibration_choice import check_choice, choose
 from pocketlens.workflows._thresholds import settle
 from pocketlens.workflows.convert import export
 from pocketlens.workflows.data import (
@@ -45,6 +48,7 @@ def compress(
     out: str | os.PathLike[str],
     data: DataLike | Hashed | None = None,
     calibration: DataLike | None = None,
+    calibration_choice: Choice = "random",
     overwrite: bool = False,
     scored: Collection[str] = (),
     **options: Any,
@@ -57,6 +61,8 @@ def compress(
         data: the bundle's data; ranges are found on its training part, class-balanced, and the
             thresholds of a multi-label bundle on its validation part.
         calibration: other photos for that; their labels don't matter.
+        calibration_choice: which of them: `random` (class-balanced), as many from each of the
+            `clusters` of the network's own features, or by `k-centre` so that all are near one.
         scored: identities of photos that ranges must not be found on, beside the validation and
             test photos of the bundle's own split.
         options: those of the method's `Config`.
@@ -70,6 +76,7 @@ def compress(
     refuse_existing(target, overwrite=overwrite, inputs=read)
     plugin = plugins.load("compression", method)
     config = plugins.configure(plugin, options)
+    choice = check_choice(calibration_choice)
     if plugin.NEEDS_CALIBRATION and data is None and calibration is None:
         raise UserError(
             f"{method} finds its ranges on photos: pass --data (the photos it was trained on) or "
@@ -83,7 +90,7 @@ def compress(
         context = Context(
             out=Path(folder) / "made" / target.name if multi else target,
             overwrite=overwrite,
-            calibration=_calibration_source(source, data, calibration, frozenset(scored)),
+            calibration=_calibration_source(source, data, calibration, frozenset(scored), choice),
         )
         result: Bundle = plugin.apply(prepared, config, context)
         if multi:
@@ -120,10 +127,11 @@ def _calibration_source(
     data: DataLike | Hashed | None,
     calibration: DataLike | None,
     scored: frozenset[str],
+    choice: Choice = "random",
 ) -> Callable[[int, int], Calibration]:
     """Photos are read only when a method asks for them."""
 
-    def choose(num_images: int, seed: int) -> Calibration:
+    def find(num_images: int, seed: int) -> Calibration:
         if calibration is not None:
             photos = _without(_calibration_photos(calibration), bundle.split, scored)
         elif data is not None:
@@ -131,14 +139,16 @@ def _calibration_source(
             photos = _training_photos(hashed, bundle.split)
         else:
             raise UserError("this method needs photos: pass --data or --calibration")
-        chosen = class_balanced(photos.labels, num_images, seed)
+        chosen = choose(bundle, photos.requests, photos.labels, num_images, seed, choice)
         if len(chosen) < num_images:
             warn(f"only {len(chosen)} of {num_images} calibration photos are there; all are used")
         requests = [photos.requests[i] for i in chosen]
         split = mark_calibrated(bundle.split, [photos.identities[i] for i in chosen])
-        return Calibration(lambda: _batches(bundle, requests), len(requests), photos.source, split)
+        return Calibration(
+            lambda: _batches(bundle, requests), len(requests), photos.source, split, choice
+        )
 
-    return choose
+    return find
 
 
 def _calibration_photos(calibration: DataLike) -> _Photos:
@@ -207,21 +217,6 @@ def _training_photos(hashed: Hashed, split: Split) -> _Photos:
             [hashed.identities[i] for i in kept],
         )
     )
-
-
-def class_balanced(labels: list[str], num: int, seed: int) -> list[int]:
-    """Indices of `num` samples, as many of each class as there are, in a seeded order."""
-    rng = np.random.default_rng(seed)
-    by_class: dict[str, list[int]] = {}
-    for i in rng.permutation(len(labels)):
-        by_class.setdefault(labels[i], []).append(int(i))
-    chosen: list[int] = []
-    queues = [by_class[name] for name in sorted(by_class)]
-    while len(chosen) < num and any(queues):
-        for queue in queues:
-            if queue and len(chosen) < num:
-                chosen.append(queue.pop())
-    return chosen
 
 
 def mark_calibrated(split: Split, calibrated: list[str]) -> Split:

@@ -1,0 +1,1 @@
+"""What data looks like and why a model answers as it does: pure computing, no wiring."""
