@@ -3,6 +3,7 @@
 import csv
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +25,9 @@ def cache(tmp_path, monkeypatch):
 def test_real_pills(data_dir, tmp_path):
     """A bundle of pills names the drug of each box, and tells what is known of it."""
     data = read_dataset(data_dir / "pill_aihub")
-    photo = data_dir / "pill_aihub" / "test_images" / "IMG_6155_P-310a8146f435.jpg"
+    photos = (data_dir / "pill_aihub" / "test_images").iterdir()
+    counts = Counter(Path(sample.path).name for sample in data.samples)
+    photo = max(photos, key=lambda path: (counts[path.name], path))
     few = [s for i, s in enumerate(data.samples) if i % 8 == 0]
     data = data.subset([*few, *(s for s in data.samples if s.path.endswith(photo.name))])
     bundle = pl.train(data, out=tmp_path / "a", **TINY)

@@ -16,14 +16,13 @@ from pocketlens.measures.score import collect
 from pocketlens.workflows._parts import examples_of
 from pocketlens.workflows.data import as_hashed
 from pocketlens.workflows.open import load
-from support.several import coco_photos
 
 pytestmark = pytest.mark.real
 
 
 @pytest.fixture(scope="module")
 def coco(data_dir: Path) -> Dataset:
-    return coco_photos(data_dir / "coco_mini")
+    return pl.read_dataset(data_dir / "coco_mini")
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
-
-from pocketlens.core.dataset import Dataset, Part, Sample, make_dataset
 
 SHAPES = {"bars": (50, 60, 220), "disc": (210, 40, 40), "square": (40, 190, 60)}
 
@@ -46,23 +43,3 @@ def _draw(names: list[str], rng: np.random.Generator) -> Image.Image:
             for offset in range(0, size, 5):
                 draw.rectangle((x + offset, y, x + offset + 2, y + size), fill=shade)
     return image
-
-
-def coco_photos(root: Path) -> Dataset:
-    """The photos of a COCO folder with all labels of each; to go when `coco` data can be read."""
-    samples: list[Sample] = []
-    classes: list[str] = []
-    folders: tuple[tuple[Part, str], ...] = (("train", "train2017"), ("val", "val2017"))
-    for part, folder in folders:
-        text = (root / "annotations" / f"instances_{folder}.json").read_text("utf-8")
-        values = json.loads(text)
-        names = {c["id"]: c["name"] for c in values["categories"]}
-        classes = list(names.values())
-        labels: dict[int, dict[str, None]] = {image["id"]: {} for image in values["images"]}
-        for annotation in values["annotations"]:
-            labels[annotation["image_id"]][names[annotation["category_id"]]] = None
-        samples += [
-            Sample(f"{folder}/{i['file_name']}", tuple(labels[i["id"]]), part=part)
-            for i in values["images"]
-        ]
-    return make_dataset(root, "coco", samples, task="multi_label", classes=classes)

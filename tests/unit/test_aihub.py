@@ -52,6 +52,12 @@ def test_photos_lie_anywhere_and_by_name_alone(root):
     assert (sample.part, sample.box) == ("train", Box(1, 2, 3, 4))
 
 
+def test_recognised_below_a_level_of_many_folders(root):
+    layouts.aihub(root, {f"{i:03d}.jpg": [("K-1", (1, 2, 3, 4))] for i in range(250)})
+    data = read_dataset(root)
+    assert (data.format, len(data)) == ("aihub", 250)
+
+
 def test_what_is_known_of_a_class(root):
     layouts.photo(root / "train_images" / "a.jpg")
     for i, maker in enumerate(["Bayer", "Bayer", "bayr"]):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from pocketlens.core.dataset import Dataset, SplitGroups
 
@@ -51,7 +51,10 @@ class DataOptions:
 Overwrite = Annotated[bool, Parameter(negative="", help="Replace what was made at --out before.")]
 Resume = Annotated[bool, Parameter(negative="", help="Go on where an interrupted run stopped.")]
 Json = Annotated[bool, Parameter(negative="", help="Print the result as one JSON object.")]
-Threads = Annotated[int | None, Parameter(help="Processor threads; default: all cores.")]
+Threads = Annotated[
+    int | None,
+    Parameter(help="Processor threads; default: all cores.", validator=validators.Number(gte=1)),
+]
 Out = Annotated[Path, Parameter(help="Directory to make; it must not exist yet.")]
 
 

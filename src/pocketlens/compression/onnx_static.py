@@ -59,6 +59,8 @@ class Config:
     def __post_init__(self) -> None:
         if self.num_images < 1:
             raise UserError("--num-images must be at least 1")
+        if self.seed < 0:
+            raise UserError("--seed must not be negative")
         if not 50 < self.percentile <= 100:
             raise UserError("--percentile must be above 50 and at most 100")
 

@@ -238,13 +238,13 @@ def write_bundle(
     Args:
         manifest: its `files` are filled in here.
         files: name -> bytes, or a file to copy.
-        split: to remember; None or an empty one writes none.
+        split: to remember, with the photos that ranges were found on; nothing for an empty one.
 
     Raises:
         UserError: `out` exists, or can't be written.
     """
     contents: dict[str, Path | bytes] = dict(files)
-    if split:
+    if split is not None and (split or split.calibration):
         contents[SPLIT] = (json.dumps(split.to_dict(), indent=0) + "\n").encode()
     with new_directory(out, overwrite=overwrite) as temporary:
         for name, content in contents.items():

@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -57,30 +57,50 @@ def workplace(target: Path, *, resume: bool = False, overwrite: bool = False) ->
     """An output that grows over a long run, so that a killed run can be resumed.
 
     What is put into it must itself appear whole. If the block fails before anything worth
-    resuming lies there (a bundle or a checkpoint), the directory vanishes again.
+    resuming lies there (a bundle or a checkpoint), the directory vanishes again, or is what it
+    was before; what was there is never removed before its successor has something to show.
 
     Raises:
-        UserError: it exists and neither `resume` nor `overwrite` was asked for, or it can't be
-            written to.
+        UserError: it exists and neither `resume` nor `overwrite` was asked for, it was not made
+            by pocketlens, or it can't be written to.
     """
-    if not resume:
-        refuse_existing(target, overwrite=overwrite)
-        shutil.rmtree(target, ignore_errors=True)
+    target = Path(os.path.abspath(target))
+    existed = os.path.lexists(target)
+    refuse_existing(target, overwrite=overwrite or resume)
+    old = None
     try:
+        if existed and not resume:
+            old = target.with_name(f".{target.name}.{os.getpid()}.old")
+            target.rename(old)
         target.mkdir(parents=True, exist_ok=True)
         (target / MARKER).touch()
     except OSError as error:
+        if old is not None and os.path.lexists(old):
+            shutil.rmtree(target, ignore_errors=True)
+            old.rename(target)
         raise UserError(f"can't write to {target}: {error.strerror}") from error
     try:
         yield
     except BaseException:
-        if not any(any(target.rglob(name)) for name in (MANIFEST, "*.safetensors")):
+        kept = any(any(target.rglob(name)) for name in (MANIFEST, "*.safetensors"))
+        if not kept and not (existed and resume):
             shutil.rmtree(target, ignore_errors=True)
+            if old is not None:
+                old.rename(target)
+                old = None
         raise
+    finally:
+        if old is not None:
+            _remove(old)
 
 
-def refuse_existing(out: Path, *, overwrite: bool = False) -> None:
+def refuse_existing(
+    out: Path, *, overwrite: bool = False, inputs: Iterable[str | os.PathLike[str]] = ()
+) -> None:
     """Refuse an `--out` that exists, before any work is done.
+
+    Args:
+        inputs: what the work reads; overwriting must not remove it.
 
     Raises:
         UserError: it exists and may not be overwritten.
@@ -92,6 +112,9 @@ def refuse_existing(out: Path, *, overwrite: bool = False) -> None:
     # A slip such as `--out photos --overwrite` must not cost anybody their photos.
     if not out.is_dir() or (any(out.iterdir()) and not _is_ours(out)):
         raise UserError(f"{out} was not made by pocketlens, so it is not overwritten; remove it")
+    for given in inputs:
+        if Path(given).resolve().is_relative_to(out.resolve()):
+            raise UserError(f"{given} lies in {out}, which --overwrite would remove; name another")
 
 
 def _is_ours(directory: Path) -> bool:
@@ -124,7 +147,11 @@ def _replace(temporary: Path, target: Path, *, overwrite: bool) -> None:
             raise UserError(f"{target} was made by another run in the meantime") from error
         raise
     if os.path.lexists(old):
-        if old.is_dir() and not old.is_symlink():
-            shutil.rmtree(old)
-        else:
-            old.unlink()
+        _remove(old)
+
+
+def _remove(old: Path) -> None:
+    if old.is_dir() and not old.is_symlink():
+        shutil.rmtree(old)
+    else:
+        old.unlink()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from pocketlens.core.comparison import Row, Verdict
+from pocketlens.core.errors import UserError
 
 Goal = Literal["latency", "size"]
 
@@ -32,6 +33,15 @@ class Limits:
     max_size_mb: float | None = None
     max_latency_ms: float | None = None
     goal: Goal = "latency"
+
+    def __post_init__(self) -> None:
+        # Turned round, so that NaN, which compares as within every limit, is refused too.
+        if not self.max_drop >= 0:
+            raise UserError("--max-drop must be a number that is not negative")
+        for name in ("max_size_mb", "max_latency_ms"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UserError(f"--{name.replace('_', '-')} must be above 0")
 
 
 #: Verdicts that say the row could not be judged; nothing ranks it.

@@ -30,6 +30,7 @@ IMAGE_COLUMNS: Final = (
 LABEL_COLUMNS: Final = ("label", "labels", "class", "class_name", "category", "tags", "target")
 
 _MAX_FOLDERS: Final = 200
+_MAX_CHILDREN: Final = 8
 _MAX_SNIFFED: Final = 20
 _SNIFFED_BYTES: Final = 65_536
 
@@ -128,7 +129,11 @@ def describes_photos(head: bytes) -> bool:
 
 
 def walk(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """The upper folders, breadth first and at most a few hundred: recognising must be quick."""
+    """Some folders, breadth first and at most a few hundred: recognising must be quick.
+
+    Of each only the first few inner folders are entered, so that a level of 20,000 folders hides
+    nothing that lies below it.
+    """
     queue = deque([str(root)])
     for _ in range(_MAX_FOLDERS):
         if not queue:
@@ -147,4 +152,4 @@ def walk(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
         except OSError:
             continue
         yield folder, folders, files
-        queue.extend(os.path.join(folder, name) for name in sorted(folders))
+        queue.extend(os.path.join(folder, name) for name in sorted(folders)[:_MAX_CHILDREN])

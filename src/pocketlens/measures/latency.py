@@ -154,11 +154,12 @@ class _Worker:
         }
 
     def __enter__(self) -> _Worker:
+        # `-P`: a json.py in the folder where the user happens to be must not be run.
         environment = os.environ | {"GLIBC_TUNABLES": _ALLOCATOR}
         # A file, since a pipe that nobody reads would stop a process that says much.
         self._errors = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "pocketlens.measures._latency_worker"],
+            [sys.executable, "-P", "-m", "pocketlens.measures._latency_worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -28,7 +28,13 @@ def restore(bundle: Bundle) -> torch.nn.Module:
     manifest = bundle.manifest
     if manifest.runtime != "torch":
         raise BundleError(f"{bundle.path} is a {manifest.runtime} bundle, this needs a torch one")
+    missing = [key for key in ("family", "name") if not isinstance(manifest.model.get(key), str)]
+    if missing:
+        raise BundleError(f"{bundle.path}: the manifest's model has no {missing[0]}")
     family = plugins.load("models", manifest.model["family"])
+    # A name such as `hf-hub:...` would have timm fetch a description from the network.
+    if not family.knows(manifest.model["name"]):
+        raise BundleError(f"{bundle.path}: no network is called {manifest.model['name']!r}")
     config = plugins.configure(family, dict(manifest.model.get("config", {})))
     module: torch.nn.Module = family.build(manifest.model["name"], len(manifest.classes), config)
     try:

@@ -87,7 +87,8 @@ def write_curves(path: Path, history: Sequence[Mapping[str, float]], metric: str
 
 
 def _write(path: Path, header: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    # surrogateescape: file names may hold bytes that are no UTF-8.
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(list(row) for row in rows)

@@ -79,6 +79,8 @@ class TrainConfig:
             raise UserError("--patience must be at least 1")
         if not 0 <= self.box_margin <= 10:
             raise UserError("--box-margin must be between 0 and 10")
+        if self.seed < 0:
+            raise UserError("--seed must not be negative")
         if not self.lr > 0:
             raise UserError("--lr must be above 0")
         if not 0 <= self.warmup < 1 or not 0 <= self.label_smoothing < 1 or self.weight_decay < 0:

@@ -45,6 +45,7 @@ def train_network(
     *,
     validate: Callable[[torch.nn.Module], Scored],
     run_dir: Path,
+    data_hash: str = "",
     threads: int | None = None,
 ) -> TrainResult:
     """Train a network and keep its best epoch.
@@ -55,11 +56,13 @@ def train_network(
 
     Args:
         validate: scores a module on validation photos; photos it can't score are its business.
+        data_hash: of the samples and their split, which must not change when a run is resumed:
+            what was trained on could be tested on.
         threads: processor threads; all cores by default.
 
     Raises:
-        UserError: the loss became NaN; the checkpoint belongs to other settings; no training
-            photo can be read.
+        UserError: the loss became NaN; the checkpoint belongs to other settings or data; no
+            training photo can be read.
     """
     import torch
 
@@ -76,6 +79,11 @@ def train_network(
     unreadable: dict[str, str] = {}
     if (saved := checkpoint.load(run_dir)) is not None:
         _refuse_other_settings(saved.facts["config"], config, run_dir)
+        if saved.facts.get("data_hash", "") != data_hash:
+            raise UserError(
+                f"the photos or their split changed since {run_dir} was interrupted; "
+                "start anew with --overwrite"
+            )
         module.load_state_dict(saved.model)
         optimizer.load_state_dict(saved.optimizer)
         best, history = saved.best, saved.facts["history"]
@@ -129,6 +137,7 @@ def train_network(
                 best = {k: v.detach().cpu().clone() for k, v in module.state_dict().items()}
             _report(row, metric, config.epochs, is_best=best_epoch == epoch)
             facts = {"config": asdict(config), "history": history, "best_epoch": best_epoch}
+            facts["data_hash"] = data_hash
             state = {k: v.detach().cpu() for k, v in module.state_dict().items()}
             checkpoint.save(
                 run_dir, checkpoint.Checkpoint(state, best, optimizer.state_dict(), facts)

@@ -42,6 +42,8 @@ def render(name: str, comparison: Comparison) -> str:
 
 def write_reports(folder: Path, comparison: Comparison) -> None:
     """`compare.json`, `compare.csv` and `report.html`."""
-    (folder / "compare.json").write_text(comparison.to_json(), encoding="utf-8")
+    (folder / "compare.json").write_text(
+        comparison.to_json(), encoding="utf-8", errors="backslashreplace"
+    )
     for name, file in _FILES.items():
         (folder / file).write_text(render(name, comparison), encoding="utf-8", newline="")

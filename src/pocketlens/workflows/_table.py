@@ -103,7 +103,7 @@ def tabulate(
             rows.append(_with_timing(row, timings[variant.name]))
         else:
             rows.append(failed.get(variant.name) or _empty_row(variant, metric))
-    rows = _with_speedups(rows, timings, reference)
+    rows = _with_speedups(rows, timings, reference, _floats(variants, reference))
     judged = choose(rows, limits, reference=reference)
     ref = scores[reference].test
     others = {n: s.test for n, s in scores.items() if n != reference}
@@ -209,8 +209,29 @@ def _with_timing(row: Row, timing: Timing) -> Row:
     )
 
 
-def _with_speedups(rows: list[Row], timings: Mapping[str, Timing], reference: str) -> list[Row]:
-    fastest = fastest_float(rows)
+def _floats(variants: Sequence[Variant], reference: str) -> set[str]:
+    """Names of the float model in whatever runtime: not other networks, which may be faster."""
+    chosen = next(v.bundle for v in variants if v.name == reference)
+    assert chosen is not None
+
+    def family(bundle: Bundle) -> set[str]:
+        return {bundle.id, *(parent["id"] for parent in bundle.manifest.lineage.parents)}
+
+    return {
+        v.name
+        for v in variants
+        if v.bundle is not None
+        and v.bundle.manifest.precision == "float32"
+        and family(v.bundle) & family(chosen)
+        # A pruned descendant is another network.
+        and v.bundle.manifest.model.get("params") == chosen.manifest.model.get("params")
+    }
+
+
+def _with_speedups(
+    rows: list[Row], timings: Mapping[str, Timing], reference: str, floats: set[str]
+) -> list[Row]:
+    fastest = fastest_float([row for row in rows if row.name in floats])
 
     def against(name: str | None, row: Row) -> float | None:
         if name is None or row.latency_ms is None or timings[name].failed is not None:
@@ -218,7 +239,7 @@ def _with_speedups(rows: list[Row], timings: Mapping[str, Timing], reference: st
         return speedup(timings[name], timings[row.name])
 
     # `speedup` is against PyTorch where the float model runs there.
-    eager = next((r.name for r in rows if r.runtime == "torch" and r.precision == "float32"), None)
+    eager = next((r.name for r in rows if r.runtime == "torch" and r.name in floats), None)
     return [
         replace(
             row,

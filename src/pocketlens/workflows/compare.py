@@ -16,7 +16,7 @@ from pocketlens.core.split import Split
 from pocketlens.workflows._parts import examples_of
 from pocketlens.workflows._result import Table, write_reports
 from pocketlens.workflows._table import Variant, tabulate
-from pocketlens.workflows.data import DataLike, as_hashed, describe_data
+from pocketlens.workflows.data import DataLike, as_hashed, data_paths, describe_data
 from pocketlens.workflows.evaluate import metric_of
 from pocketlens.workflows.open import BundleLike, as_bundle
 
@@ -47,10 +47,18 @@ def compare(
             doesn't fit.
     """
     target = Path(out)
-    refuse_existing(target, overwrite=overwrite)
+    limits = Limits(max_drop, max_size_mb, max_latency_ms, goal)
+    if batch < 1:
+        raise UserError("--throughput-batch must be at least 1")
     opened = [as_bundle(bundle) for bundle in bundles]
+    read = [*(bundle.path for bundle in opened), *data_paths(data)]
+    refuse_existing(target, overwrite=overwrite, inputs=read)
     if reference is not None:
         chosen = as_bundle(reference)
+        if chosen.manifest.precision != "float32":
+            raise UserError(
+                f"{chosen.path} is {chosen.manifest.precision}; --reference needs a float model"
+            )
         if all(bundle.id != chosen.id for bundle in opened):
             opened.insert(0, chosen)
     else:
@@ -61,7 +69,6 @@ def compare(
     split = _common_split(opened)
     test = examples_of(chosen, hashed, "test", split=split)
     val = examples_of(chosen, hashed, "val", split=split)
-    limits = Limits(max_drop, max_size_mb, max_latency_ms, goal)
     comparison = tabulate(
         [Variant(name, bundle) for name, bundle in zip(names, opened, strict=True)],
         next(n for n, b in zip(names, opened, strict=True) if b.id == chosen.id),

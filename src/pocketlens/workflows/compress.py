@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,14 @@ from pocketlens.progress import say, track, warn
 from pocketlens.workflows._calibration_choice import check_choice, choose
 from pocketlens.workflows._thresholds import settle
 from pocketlens.workflows.convert import export
-from pocketlens.workflows.data import DataLike, Hashed, as_dataset, as_hashed, identities
+from pocketlens.workflows.data import (
+    DataLike,
+    Hashed,
+    as_dataset,
+    as_hashed,
+    data_paths,
+    identities,
+)
 from pocketlens.workflows.images import find_images
 from pocketlens.workflows.open import BundleLike, as_bundle
 
@@ -43,6 +50,7 @@ def compress(
     calibration: DataLike | None = None,
     calibration_choice: Choice = "random",
     overwrite: bool = False,
+    scored: Collection[str] = (),
     **options: Any,
 ) -> Bundle:
     """Make one compression step.
@@ -55,6 +63,8 @@ def compress(
         calibration: other photos for that; their labels don't matter.
         calibration_choice: which of them: `random` (class-balanced), as many from each of the
             `clusters` of the network's own features, or by `k-centre` so that all are near one.
+        scored: identities of photos that ranges must not be found on, beside the validation and
+            test photos of the bundle's own split.
         options: those of the method's `Config`.
 
     Raises:
@@ -62,7 +72,8 @@ def compress(
     """
     source = as_bundle(bundle)
     target = Path(out)
-    refuse_existing(target, overwrite=overwrite)
+    read = [source.path, *data_paths(data), *data_paths(calibration)]
+    refuse_existing(target, overwrite=overwrite, inputs=read)
     plugin = plugins.load("compression", method)
     config = plugins.configure(plugin, options)
     choice = check_choice(calibration_choice)
@@ -79,7 +90,7 @@ def compress(
         context = Context(
             out=Path(folder) / "made" / target.name if multi else target,
             overwrite=overwrite,
-            calibration=_calibration_source(source, data, calibration, choice),
+            calibration=_calibration_source(source, data, calibration, frozenset(scored), choice),
         )
         result: Bundle = plugin.apply(prepared, config, context)
         if multi:
@@ -115,13 +126,14 @@ def _calibration_source(
     bundle: Bundle,
     data: DataLike | Hashed | None,
     calibration: DataLike | None,
+    scored: frozenset[str],
     choice: Choice = "random",
 ) -> Callable[[int, int], Calibration]:
     """Photos are read only when a method asks for them."""
 
     def find(num_images: int, seed: int) -> Calibration:
         if calibration is not None:
-            photos = _calibration_photos(calibration)
+            photos = _without(_calibration_photos(calibration), bundle.split, scored)
         elif data is not None:
             hashed = data if isinstance(data, Hashed) else identities(as_dataset(data))
             photos = _training_photos(hashed, bundle.split)
@@ -159,6 +171,25 @@ def _all_photos(hashed: Hashed) -> _Photos:
         list(hashed.identities),
         [s.labels[0] if s.labels else "" for s in dataset.samples],
         f"{len(dataset)} samples of {dataset.root.name}",
+    )
+
+
+def _without(photos: _Photos, split: Split, scored: frozenset[str]) -> _Photos:
+    """The photos that nothing is scored on: the test must not be one of what was seen."""
+    barred = scored.union(split.val, split.test)
+    kept = [i for i, key in enumerate(photos.identities) if key not in barred]
+    if not kept:
+        raise UserError(
+            "all calibration photos are ones that the model is scored on; "
+            "name others by --calibration"
+        )
+    if len(kept) < len(photos.identities):
+        warn(f"{len(photos.identities) - len(kept)} calibration photos are scored, so not used")
+    return _Photos(
+        [photos.requests[i] for i in kept],
+        [photos.identities[i] for i in kept],
+        [photos.labels[i] for i in kept],
+        photos.source,
     )
 
 

@@ -37,7 +37,7 @@ def export(
     """
     source = as_bundle(bundle)
     target = Path(out)
-    refuse_existing(target, overwrite=overwrite)
+    refuse_existing(target, overwrite=overwrite, inputs=[source.path])
     plugin = plugins.load("runtimes", runtime)
     if source.manifest.runtime == runtime:
         say(f"{source.path} is made for {runtime} already; it is copied as it is")

@@ -187,6 +187,15 @@ def as_hashed(data: DataLike | Hashed) -> Hashed:
     return data if isinstance(data, Hashed) else identities(as_dataset(data))
 
 
+def data_paths(data: DataLike | Hashed | None) -> list[str | os.PathLike[str]]:
+    """Where a data set lies, so that no output is put over it."""
+    if data is None:
+        return []
+    if isinstance(data, Hashed):
+        return [data.dataset.root]
+    return [data.root if isinstance(data, Dataset) else data]
+
+
 def describe_data(hashed: Hashed) -> dict[str, object]:
     """What `compare.json` tells of the data: no path, since reports are passed on."""
     dataset = hashed.dataset

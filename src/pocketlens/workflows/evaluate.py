@@ -64,7 +64,12 @@ def evaluate(
             with NaN or infinity.
     """
     opened = as_bundle(bundle)
-    outcome = run_bundle(opened, examples_of(opened, as_hashed(data), split), threads=threads)
+    examples = examples_of(opened, as_hashed(data), split)
+    if not len(examples):
+        raise UserError(
+            f"{opened.path} remembers no validation photos among these; use --split test or all"
+        )
+    outcome = run_bundle(opened, examples, threads=threads)
     for name, reason in list(outcome.errors.items())[:5]:
         warn(f"{name} is not scored: {reason}")
     chosen = metric_of(opened, metric)

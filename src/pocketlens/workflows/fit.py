@@ -8,14 +8,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from pocketlens.core.directory import workplace
+from pocketlens.core.directory import refuse_existing, workplace
 from pocketlens.core.errors import UserError
 from pocketlens.progress import say, warn
 from pocketlens.training.config import TrainConfig
 from pocketlens.workflows._result import Table
 from pocketlens.workflows.check import check
 from pocketlens.workflows.data import DataLike, as_dataset, identities
-from pocketlens.workflows.open import BundleLike
+from pocketlens.workflows.open import BundleLike, as_bundle
 from pocketlens.workflows.shrink import ShrinkConfig, shrink
 from pocketlens.workflows.train import train
 
@@ -50,6 +50,9 @@ def fit(
     train_config = train_config or TrainConfig(**train_settings)
     shrink_config = shrink_config or ShrinkConfig(**shrink_settings)
     dataset = as_dataset(data)
+    if not resume:
+        inputs = [dataset.root, *([] if keep_split is None else [as_bundle(keep_split).path])]
+        refuse_existing(target, overwrite=overwrite, inputs=inputs)
     with workplace(target, resume=resume, overwrite=overwrite):
         if not (target / "model" / "manifest.json").exists():
             for problem in check(dataset).problems:

@@ -18,7 +18,7 @@ from pocketlens.core.text import csv_cell
 from pocketlens.progress import track
 from pocketlens.workflows.boxes import match_boxes, read_boxes
 from pocketlens.workflows.images import find_images
-from pocketlens.workflows.open import BundleLike, load
+from pocketlens.workflows.open import BundleLike, as_bundle, load
 
 PathLike = str | os.PathLike[str]
 
@@ -75,13 +75,14 @@ def predict(
             written all the same.
     """
     target = Path(out)
-    refuse_existing(target, overwrite=overwrite)
     given = [images] if isinstance(images, str | os.PathLike) else list(images)
+    opened = as_bundle(bundle)
+    refuse_existing(target, overwrite=overwrite, inputs=[opened.path, *given])
     files = find_images(given)
     requests = _requests(files, boxes)
     count = _Count()
     with (
-        load(bundle, threads=threads) as predictor,
+        load(opened, threads=threads) as predictor,
         new_directory(target, overwrite=overwrite) as folder,
     ):
         found = _predictions(predictor, requests, round(max_megapixels * 1e6))
@@ -141,9 +142,15 @@ def _write(
     classes = predictor.classes
     multi = predictor.manifest.task == "multi_label"
     names = ("labels", "scores") if multi else ("predicted_class", "predicted_label", "confidence")
+    # File names may hold bytes that are no UTF-8.
     with (
-        (folder / "predictions.csv").open("w", newline="", encoding="utf-8") as table,
-        (folder / "predictions.json").open("w", encoding="utf-8") as objects,
+        (folder / "predictions.csv").open(
+            "w", newline="", encoding="utf-8", errors="surrogateescape"
+        ) as table,
+        # In JSON the same bytes, which are no UTF-8, become an escape that JSON knows.
+        (folder / "predictions.json").open(
+            "w", encoding="utf-8", errors="backslashreplace"
+        ) as objects,
     ):
         writer = csv.writer(table)
         probabilities = [f"prob_{name}" for name in classes]

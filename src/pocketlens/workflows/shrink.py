@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from pocketlens.core.bundle import Bundle, read_bundle
-from pocketlens.core.directory import workplace
+from pocketlens.core.directory import refuse_existing, workplace
 from pocketlens.core.errors import MissingExtraError, UserError
 from pocketlens.core.gate import Goal, Limits
 from pocketlens.core.metrics import Metric
@@ -22,7 +22,7 @@ from pocketlens.workflows._result import Table, write_reports
 from pocketlens.workflows._table import Scores, Variant, drop_of, score_variant, tabulate
 from pocketlens.workflows.compress import compress
 from pocketlens.workflows.convert import copy_bundle, export
-from pocketlens.workflows.data import DataLike, Hashed, as_hashed, describe_data
+from pocketlens.workflows.data import DataLike, Hashed, as_hashed, data_paths, describe_data
 from pocketlens.workflows.evaluate import metric_of
 from pocketlens.workflows.open import BundleLike, as_bundle
 
@@ -58,11 +58,10 @@ class ShrinkConfig:
     """Photos at a time for the throughput."""
 
     def __post_init__(self) -> None:
-        if self.max_drop < 0:
-            raise UserError("--max-drop must not be negative")
-        for name in ("max_size_mb", "max_latency_ms", "budget", "num_images", "throughput_batch"):
+        self.limits()  # raises where one is no limit
+        for name in ("budget", "num_images", "throughput_batch"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
+            if value is not None and not value > 0:
                 raise UserError(f"--{name.replace('_', '-')} must be above 0")
         if self.target == "phone":
             raise UserError(
@@ -111,6 +110,8 @@ def shrink(
             f"{parent.path} is a {parent.manifest.precision} {parent.manifest.runtime} bundle; "
             "shrink starts from the float torch bundle that training wrote"
         )
+    if not resume:
+        refuse_existing(target, overwrite=overwrite, inputs=[parent.path, *data_paths(data)])
     hashed = as_hashed(data)
     with workplace(target, resume=resume, overwrite=overwrite):
         return _shrink(
@@ -138,6 +139,7 @@ def _shrink(
     variants = [Variant(FLOAT, parent, method=parent.manifest.lineage.method)]
     scores = {FLOAT: score_variant(parent, test, choosing, threads, FLOAT)}
     passed: set[str] = set()
+    scored_photos = {*test.identities, *val.identities}
     deadline = None if config.budget is None else time.monotonic() + config.budget * 60
     for candidate in plan(config):
         if candidate.family and candidate.family in passed:
@@ -146,7 +148,7 @@ def _shrink(
             variants.append(_not_made(candidate, "skipped", "the budget of minutes was spent"))
             continue
         say(f"trying {candidate.name}: {candidate.describe()}")
-        variant = _make(candidate, parent, hashed, target / "variants", calibration)
+        variant = _make(candidate, parent, hashed, target / "variants", calibration, scored_photos)
         variants.append(variant)
         if variant.bundle is None:
             continue
@@ -188,6 +190,7 @@ def _make(
     hashed: Hashed,
     folder: Path,
     calibration: DataLike | None,
+    scored: set[str],
 ) -> Variant:
     """One candidate's bundle, or why there is none."""
     out = folder / candidate.name
@@ -210,6 +213,7 @@ def _make(
                 data=hashed,
                 calibration=calibration,
                 overwrite=True,
+                scored=scored,
                 **candidate.options,
             )
     except MissingExtraError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -32,7 +33,7 @@ from pocketlens.training import artifacts, checkpoint
 from pocketlens.training.config import TrainConfig
 from pocketlens.training.loop import train_network
 from pocketlens.workflows._thresholds import with_own_thresholds, with_thresholds
-from pocketlens.workflows.data import DataLike, as_dataset, identities
+from pocketlens.workflows.data import DataLike, as_dataset, data_paths, identities
 from pocketlens.workflows.open import BundleLike, as_bundle
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ def train(
     if resume and (target / "manifest.json").is_file():
         say(f"{target} is complete already")
         return read_bundle(target)
-    refuse_existing(target, overwrite=overwrite)
+    read = [*data_paths(data), *([] if keep_split is None else [as_bundle(keep_split).path])]
+    refuse_existing(target, overwrite=overwrite, inputs=read)
     run_dir = target.with_name(f"{target.name}.run")
     if (run_dir / checkpoint.NAME).exists() and not (resume or overwrite):
         raise UserError(
@@ -159,6 +161,8 @@ def _train(
         config,
         validate=lambda net: with_own_thresholds(_score(net, manifest, parts["val"])),
         run_dir=run_dir,
+        data_hash=hashlib.sha256(json.dumps(split.to_dict()).encode()).hexdigest()
+        + data_hash(dataset, hashed.identities),
         threads=threads,
     )
     module.load_state_dict(result.state)
