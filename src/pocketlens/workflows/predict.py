@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pocketlens.core.bundle import Bundle
 from pocketlens.core.decode import MAX_PIXELS
 from pocketlens.core.directory import new_directory, refuse_existing
 from pocketlens.core.errors import UserError
@@ -18,7 +19,7 @@ from pocketlens.core.text import csv_cell
 from pocketlens.progress import track
 from pocketlens.workflows.boxes import match_boxes, read_boxes
 from pocketlens.workflows.images import find_images
-from pocketlens.workflows.open import BundleLike, as_bundle, load
+from pocketlens.workflows.open import BundleLike, load
 
 PathLike = str | os.PathLike[str]
 
@@ -76,13 +77,13 @@ def predict(
     """
     target = Path(out)
     given = [images] if isinstance(images, str | os.PathLike) else list(images)
-    opened = as_bundle(bundle)
-    refuse_existing(target, overwrite=overwrite, inputs=[opened.path, *given])
+    source = bundle.path if isinstance(bundle, Bundle) else bundle
+    refuse_existing(target, overwrite=overwrite, inputs=[source, *given])
     files = find_images(given)
     requests = _requests(files, boxes)
     count = _Count()
     with (
-        load(opened, threads=threads) as predictor,
+        load(bundle, threads=threads) as predictor,
         new_directory(target, overwrite=overwrite) as folder,
     ):
         found = _predictions(predictor, requests, round(max_megapixels * 1e6))
