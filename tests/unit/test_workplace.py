@@ -12,9 +12,10 @@ import pytest
 
 import pocketlens as pl
 from pocketlens.core.bundle import Bundle, write_bundle
-from pocketlens.core.directory import refuse_existing, workplace
+from pocketlens.core.directory import refuse_existing
 from pocketlens.core.errors import UserError
 from pocketlens.core.gate import Limits
+from pocketlens.workflows._workplace import workplace
 
 
 @pytest.mark.parametrize("how", ["resume", "overwrite"])

@@ -38,6 +38,7 @@ def run(argv: list[str]) -> int:
     """Run one command line and give its exit code; nothing but Ctrl-C gets out."""
     from cyclopts import CycloptsError
 
+    from pocketlens.core.directory import NO_ROOM
     from pocketlens.core.errors import UserError
 
     for stream in (sys.stdout, sys.stderr):
@@ -66,6 +67,10 @@ def run(argv: list[str]) -> int:
     except Exception as error:
         if debug:
             raise
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            where = error.filename or error.filename2 or "the disk"
+            _complain(f"can't write to {where}: {error.strerror}; make room or name another --out")
+            return 2
         _complain(
             f"this is a fault of pocketlens, not yours: {type(error).__name__}: {error} "
             "(run again with --debug and report it)"

@@ -42,7 +42,7 @@ def run(
     data
         The photos they were trained on; each is scored on the test part.
     reference
-        Float bundle that drops are counted from; default: the float ancestor among the bundles.
+        Float bundle that drops are counted from; default: the one that all others were made from.
     metric
         macro_f1, accuracy or map; default: the one the reference was chosen by.
     max_drop

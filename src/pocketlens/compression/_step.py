@@ -25,10 +25,11 @@ class Calibration:
     Attributes:
         batches: gives `input_NCHW` batches through the whole preprocessing, each time anew, so
             that nothing needs to be kept.
-        num_images: how many photos there are.
+        num_images: how many photos there are; some may turn out to be unreadable.
         source: where they come from, for the lineage.
         split: the bundle's split, with these photos marked where they are in no part.
         choice: how they were chosen among those that could be had.
+        pool_hash: hash of those.
     """
 
     batches: Callable[[], Iterator[NDArray[np.float32]]]
@@ -36,6 +37,7 @@ class Calibration:
     source: str
     split: Split
     choice: str = "random"
+    pool_hash: str = ""
 
 
 @dataclass(frozen=True)

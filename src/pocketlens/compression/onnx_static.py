@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pocketlens.compression._onnx import first_convolutions, load_model, quiet
 from pocketlens.compression._step import Calibration, Context, finish
 from pocketlens.core.bundle import Bundle
-from pocketlens.core.errors import UserError
+from pocketlens.core.errors import DataError, UserError
 from pocketlens.extras import require
 
 EXTRA = "onnx"
@@ -76,7 +76,7 @@ def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
     source = bundle.file("model.onnx")
     with tempfile.TemporaryDirectory() as folder, quiet():
         cache = Path(folder) / "ranges.json"
-        _find_ranges(source, calibration, config, cache)
+        num_used = _find_ranges(source, calibration, config, cache)
         result = Path(folder) / "model.onnx"
         _quantize(source, result, cache, config)
         return finish(
@@ -90,14 +90,19 @@ def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
             split=calibration.split,
             facts={
                 "calibrated_on": calibration.source,
-                "num_calibrated": calibration.num_images,
+                "calibration_hash": calibration.pool_hash,
+                "num_calibrated": num_used,
                 "calibration_choice": calibration.choice,
             },
         )
 
 
-def _find_ranges(source: Path, calibration: Calibration, config: Config, cache: Path) -> None:
-    """Ranges of all activations, a few batches at a time so that memory stays flat."""
+def _find_ranges(source: Path, calibration: Calibration, config: Config, cache: Path) -> int:
+    """Ranges of all activations, a few batches at a time so that memory stays flat.
+
+    Returns:
+        Number of photos they were found on.
+    """
     from onnxruntime.quantization import calibrate
 
     options: dict[str, Any] = {} if config.ranges == "minmax" else {"symmetric": False}
@@ -115,8 +120,11 @@ def _find_ranges(source: Path, calibration: Calibration, config: Config, cache: 
         reader = _Reader(calibration.batches(), calibrator.infer_session.get_inputs()[0].name)
         while reader.refill():
             calibrator.collect_data(reader)
+        if not reader.num_images:
+            raise DataError(f"none of {calibration.num_images} calibration photos can be read")
         ranges = calibrator.compute_data()
     calibrate.save_tensors_data(ranges, cache)
+    return reader.num_images
 
 
 class _Reader:
@@ -126,6 +134,7 @@ class _Reader:
         self._batches = batches
         self._name = name
         self._next: list[NDArray[np.float32]] = []
+        self.num_images = 0
 
     def refill(self) -> bool:
         """Take up the next batches; False when there are none left."""
@@ -133,6 +142,7 @@ class _Reader:
             batch = next(self._batches, None)
             if batch is not None:
                 self._next.append(batch)
+                self.num_images += len(batch)
         return bool(self._next)
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:

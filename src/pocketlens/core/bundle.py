@@ -137,6 +137,11 @@ class Bundle:
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     @property
+    def family(self) -> frozenset[str]:
+        """Its own id and its ancestors'; bundles of one network have one in common."""
+        return frozenset((self.id, *(parent["id"] for parent in self.manifest.lineage.parents)))
+
+    @property
     def split(self) -> Split:
         """The remembered split; empty for an imported model."""
         if SPLIT not in self.manifest.files:

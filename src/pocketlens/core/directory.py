@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +24,11 @@ MARKER: Final = ".pocketlens"
 #: overwritten on request.
 OURS: Final = ("compare.json", "explore.json", "predictions.json", MARKER)
 
-_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+#: A temporary directory in which nothing happened for so long is nobody's any more.
+_UNCHANGED_S: Final = 600
+
+#: Errors of the disk, not of the work.
+NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 @contextmanager
@@ -34,6 +40,7 @@ def new_directory(out: str | os.PathLike[str], *, overwrite: bool = False) -> It
     """
     # `.` and `..` have no name to make a sibling of; `resolve` would follow a link.
     target = Path(os.path.abspath(out))
+    sweep(target)
     refuse_existing(target, overwrite=overwrite)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
@@ -47,51 +54,9 @@ def new_directory(out: str | os.PathLike[str], *, overwrite: bool = False) -> It
         _replace(temporary, target, overwrite=overwrite)
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
             raise UserError(f"can't write {target}: {error.strerror}") from error
         raise
-
-
-@contextmanager
-def workplace(target: Path, *, resume: bool = False, overwrite: bool = False) -> Iterator[None]:
-    """An output that grows over a long run, so that a killed run can be resumed.
-
-    What is put into it must itself appear whole. If the block fails before anything worth
-    resuming lies there (a bundle or a checkpoint), the directory vanishes again, or is what it
-    was before; what was there is never removed before its successor has something to show.
-
-    Raises:
-        UserError: it exists and neither `resume` nor `overwrite` was asked for, it was not made
-            by pocketlens, or it can't be written to.
-    """
-    target = Path(os.path.abspath(target))
-    existed = os.path.lexists(target)
-    refuse_existing(target, overwrite=overwrite or resume)
-    old = None
-    try:
-        if existed and not resume:
-            old = target.with_name(f".{target.name}.{os.getpid()}.old")
-            target.rename(old)
-        target.mkdir(parents=True, exist_ok=True)
-        (target / MARKER).touch()
-    except OSError as error:
-        if old is not None and os.path.lexists(old):
-            shutil.rmtree(target, ignore_errors=True)
-            old.rename(target)
-        raise UserError(f"can't write to {target}: {error.strerror}") from error
-    try:
-        yield
-    except BaseException:
-        kept = any(any(target.rglob(name)) for name in (MANIFEST, "*.safetensors"))
-        if not kept and not (existed and resume):
-            shutil.rmtree(target, ignore_errors=True)
-            if old is not None:
-                old.rename(target)
-                old = None
-        raise
-    finally:
-        if old is not None:
-            _remove(old)
 
 
 def refuse_existing(
@@ -135,7 +100,7 @@ def _replace(temporary: Path, target: Path, *, overwrite: bool) -> None:
                 os.fsync(handle.fileno())
     # A directory can't be replaced in one step; the old one is moved aside, so that at no
     # moment half of either stands there.
-    old = target.with_name(f".{target.name}.{os.getpid()}.old")
+    old = aside(target)
     try:
         if overwrite and (target.exists() or target.is_symlink()):
             target.rename(old)
@@ -147,10 +112,59 @@ def _replace(temporary: Path, target: Path, *, overwrite: bool) -> None:
             raise UserError(f"{target} was made by another run in the meantime") from error
         raise
     if os.path.lexists(old):
-        _remove(old)
+        remove(old)
 
 
-def _remove(old: Path) -> None:
+def aside(target: Path) -> Path:
+    """Where what stands at `target` waits until its successor is there."""
+    return target.with_name(f".{target.name}.{os.getpid()}.old")
+
+
+def sweep(target: Path) -> None:
+    """Clear away what runs that were killed left beside `target`; what they moved comes back.
+
+    Their process is gone and nothing was changed for minutes: the process of another container
+    has a number that is unknown here.
+    """
+    pattern = re.compile(rf"\.{re.escape(target.name)}\.(\d+)\.(tmp|old)")
+    try:
+        siblings = list(target.parent.iterdir())
+    except OSError:
+        return  # nothing there, or no directory: whoever writes to it will say so
+    for sibling in siblings:
+        found = pattern.fullmatch(sibling.name)
+        if found is None or _is_running(int(found[1])):
+            continue
+        if found[2] == "old" and not os.path.lexists(target):
+            sibling.rename(target)  # killed between its two renames
+        elif time.time() - sibling.lstat().st_mtime > _UNCHANGED_S:
+            remove(sibling)
+
+
+def _is_running(pid: int) -> bool:
+    if os.name == "nt":  # where signal 0 would end it
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def write_text(path: Path, text: str) -> None:
+    """A file that is replaced in one step; bytes of file names that are no text are escaped."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove(old: Path) -> None:
+    """Remove a directory, a file or a link, whichever it is."""
     if old.is_dir() and not old.is_symlink():
         shutil.rmtree(old)
     else:

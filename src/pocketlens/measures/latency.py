@@ -13,8 +13,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -91,39 +91,61 @@ def measure_latency(
     if not requests:
         raise UserError("no photo to measure with")
     timings: dict[str, Timing] = {}
+    blocks: dict[str, _Blocks] = {}
     with ExitStack() as stack:
         workers: dict[str, _Worker] = {}
-        for name, path in bundles.items():
+
+        @contextmanager
+        def trying(name: str) -> Iterator[None]:
+            """A variant whose process dies is a row with its reason; the others go on."""
             try:
-                workers[name] = stack.enter_context(_Worker(path, requests, threads, batch))
+                yield
             except _WorkerError as error:
+                workers.pop(name, None)
                 timings[name] = Timing(failed=str(error))
-        calls = {name: _calls_a_block(worker) for name, worker in workers.items()}
-        blocks: dict[str, list[list[float]]] = {name: [] for name in workers}
-        whole: dict[str, list[float]] = {name: [] for name in workers}
-        rates: dict[str, list[float]] = {name: [] for name in workers}
+
+        for name, path in bundles.items():
+            with trying(name):
+                workers[name] = stack.enter_context(_Worker(path, requests, threads, batch))
+        for name, worker in list(workers.items()):
+            with trying(name):
+                blocks[name] = _Blocks(_calls_a_block(worker))
         with bar("measuring latency", rounds * len(workers)) as advance:
             for number in range(rounds):
                 for name in _rotated(list(workers), number):
-                    worker = workers[name]
-                    blocks[name].append(worker.time("network", calls[name])[DISCARDED:])
-                    if number < 3:
-                        whole[name] += worker.time("e2e", CALLS)[DISCARDED:]
-                        rates[name] += worker.time("batch", 4)[1:]
+                    with trying(name):
+                        blocks[name].measure(workers[name], whole_way=number < 3)
                     advance()
-    for name in workers:
-        medians = [float(np.median(block)) for block in blocks[name]]
+    return timings | {name: blocks[name].timing(batch) for name in workers}
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """Milliseconds of one variant's calls: blocks of the network alone, and the other kinds."""
+
+    calls: int
+    network: list[list[float]] = field(default_factory=list)
+    e2e: list[float] = field(default_factory=list)
+    batches: list[float] = field(default_factory=list)
+
+    def measure(self, worker: _Worker, *, whole_way: bool) -> None:
+        self.network.append(worker.time("network", self.calls)[DISCARDED:])
+        if whole_way:
+            self.e2e.extend(worker.time("e2e", CALLS)[DISCARDED:])
+            self.batches.extend(worker.time("batch", 4)[1:])
+
+    def timing(self, batch: int) -> Timing:
+        medians = [float(np.median(block)) for block in self.network]
         low, middle, high = np.percentile(medians, [25, 50, 75])
-        timings[name] = Timing(
+        return Timing(
             latency_ms=float(middle),
-            p95_ms=float(np.percentile(np.concatenate(blocks[name]), 95)),
+            p95_ms=float(np.percentile(np.concatenate(self.network), 95)),
             spread_percent=float((high - low) / middle * 100),
-            e2e_latency_ms=float(np.median(whole[name])),
-            throughput=batch / float(np.median(rates[name])) * 1000,
+            e2e_latency_ms=float(np.median(self.e2e)),
+            throughput=batch / float(np.median(self.batches)) * 1000,
             batch=batch,
             blocks_ms=tuple(medians),
         )
-    return timings
 
 
 def _calls_a_block(worker: _Worker) -> int:
@@ -191,7 +213,7 @@ class _Worker:
         self._send({"kind": kind, "calls": calls})
         line = self._receive()
         if not line:
-            raise UserError(f"measuring {self._order['bundle']} failed: {self._last_words()}")
+            raise _WorkerError(self._last_words())
         times: list[float] = json.loads(line)
         return times
 
@@ -207,7 +229,8 @@ class _Worker:
         return self._process.stdout.readline().strip()
 
     def _last_words(self) -> str:
-        self._process.wait(timeout=10)
+        code = self._process.wait(timeout=10)
         self._errors.seek(0)
         lines = self._errors.read().strip().splitlines()
-        return lines[-1] if lines else "the process ended"
+        ended = f"signal {-code} ended its process" if code < 0 else "its process ended"
+        return lines[-1] if lines and code >= 0 else f"{ended}, perhaps for want of memory"

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.core.bundle import Bundle, write_bundle
-from pocketlens.core.errors import BundleError
+from pocketlens.core.errors import BundleError, UserError
 from pocketlens.core.predictor import available_cores
 from pocketlens.core.session import Session, SessionOptions
 from pocketlens.extras import require, versions
@@ -34,6 +34,10 @@ class Config:
 
     opset: int = 20
     """ONNX operator set."""
+
+    def __post_init__(self) -> None:
+        if self.opset < 18:  # the exporter would silently write 18
+            raise UserError("--opset must be at least 18, the oldest that PyTorch exports to")
 
 
 def open(bundle: Bundle, options: SessionOptions) -> Session:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,7 +78,7 @@ def train_network(
     best_epoch = -1
     unreadable: dict[str, str] = {}
     if (saved := checkpoint.load(run_dir)) is not None:
-        _refuse_other_settings(saved.facts["config"], config, run_dir)
+        refuse_other_settings(saved.facts["config"], config, run_dir)
         if saved.facts.get("data_hash", "") != data_hash:
             raise UserError(
                 f"the photos or their split changed since {run_dir} was interrupted; "
@@ -121,9 +121,10 @@ def train_network(
                 loss.backward()  # type: ignore[no-untyped-call]
                 losses.append(loss.item())
                 if not math.isfinite(losses[-1]):
+                    kept = f". The last good checkpoint stays in {run_dir}" if history else ""
                     raise UserError(
                         f"the loss became {losses[-1]} at step {number + 1} of epoch {epoch + 1}; "
-                        f"lower --lr. The last good checkpoint stays in {run_dir}"
+                        f"lower --lr{kept}"
                     )
                 optimizer.step()
                 advance(1, f"epoch {epoch + 1}/{config.epochs} loss {np.mean(losses):.3f}")
@@ -191,11 +192,18 @@ def _report(row: dict[str, float], metric: str, epochs: int, *, is_best: bool) -
     )
 
 
-def _refuse_other_settings(saved: dict[str, Any], config: TrainConfig, run_dir: Path) -> None:
-    changed = [k for k, v in asdict(config).items() if saved.get(k) != v]
+def refuse_other_settings(saved: Mapping[str, Any], config: TrainConfig, place: Path) -> None:
+    """Going on with a run is going on with its settings.
+
+    Raises:
+        UserError: one of them is another now.
+    """
+    # A setting that an older version didn't have was what its default is.
+    before = asdict(TrainConfig()) | dict(saved)
+    changed = [k for k, v in asdict(config).items() if before[k] != v]
     if changed:
         raise UserError(
-            f"the checkpoint in {run_dir} was made with another "
+            f"{place} was made with another "
             f"{', '.join('--' + name.replace('_', '-') for name in changed)}; "
             "resume with the same settings, or start anew with --overwrite"
         )

@@ -17,21 +17,18 @@ class Candidate:
 
     Attributes:
         method: a compression method, or None for a mere export.
+        precision: what comes out of it.
         seconds: rough cost on two cores for planning, without scoring.
-        instead: skipped when a candidate of this family passed already.
+        family: skipped when another of this family passed already.
     """
 
     name: str
     runtime: str
     method: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    precision: str = "int8"
     seconds: float = 5.0
     family: str = ""
-
-    @property
-    def precision(self) -> str:
-        """What comes out of it."""
-        return "float32" if self.method is None else "int8"
 
     def describe(self) -> str:
         """The chain in words."""
@@ -52,7 +49,7 @@ def ladder(num_images: int) -> list[Candidate]:
     """
     static = {"num_images": num_images}
     return [
-        Candidate("float-onnx", "onnx"),
+        Candidate("float-onnx", "onnx", precision="float32"),
         Candidate(
             "int8-static",
             "onnx",
@@ -77,5 +74,5 @@ def ladder(num_images: int) -> list[Candidate]:
             seconds=0.25 * num_images,
             family="static",
         ),
-        Candidate("int8-dynamic", "onnx", "onnx-dynamic"),
+        Candidate("int8-dynamic", "onnx", "onnx-dynamic", precision="int8-dynamic"),
     ]

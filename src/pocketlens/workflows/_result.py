@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from pocketlens import plugins
 from pocketlens.core.comparison import Comparison, Row
+from pocketlens.core.directory import write_text
+
+#: Where it stands, all that was made with it is complete.
+RESULT: Final = "compare.json"
 
 #: Renderer -> file name.
 _FILES = {"csv": "compare.csv", "html": "report.html"}
@@ -41,9 +46,7 @@ def render(name: str, comparison: Comparison) -> str:
 
 
 def write_reports(folder: Path, comparison: Comparison) -> None:
-    """`compare.json`, `compare.csv` and `report.html`."""
-    (folder / "compare.json").write_text(
-        comparison.to_json(), encoding="utf-8", errors="backslashreplace"
-    )
-    for name, file in _FILES.items():
-        (folder / file).write_text(render(name, comparison), encoding="utf-8", newline="")
+    """`compare.csv`, `report.html` and, when these are complete, `compare.json`."""
+    texts = {file: render(name, comparison) for name, file in _FILES.items()}
+    for file, text in (texts | {RESULT: comparison.to_json()}).items():
+        write_text(folder / file, text)

@@ -214,15 +214,12 @@ def _floats(variants: Sequence[Variant], reference: str) -> set[str]:
     chosen = next(v.bundle for v in variants if v.name == reference)
     assert chosen is not None
 
-    def family(bundle: Bundle) -> set[str]:
-        return {bundle.id, *(parent["id"] for parent in bundle.manifest.lineage.parents)}
-
     return {
         v.name
         for v in variants
         if v.bundle is not None
         and v.bundle.manifest.precision == "float32"
-        and family(v.bundle) & family(chosen)
+        and v.bundle.family & chosen.family
         # A pruned descendant is another network.
         and v.bundle.manifest.model.get("params") == chosen.manifest.model.get("params")
     }

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from pocketlens.core.bundle import Bundle
 from pocketlens.core.directory import new_directory, refuse_existing
 from pocketlens.core.errors import UserError
 from pocketlens.core.gate import Goal, Limits
+from pocketlens.core.predictor import available_cores
 from pocketlens.core.split import Split
 from pocketlens.workflows._parts import examples_of
 from pocketlens.workflows._result import Table, write_reports
@@ -39,8 +40,8 @@ def compare(
     """Score and time bundles on the same photos, on this machine, and judge them.
 
     Args:
-        reference: the float model that drops are counted from; by default the float ancestor
-            that stands in the others' lineage.
+        reference: the float model that drops are counted from; by default the one among the
+            bundles that all others were made from.
 
     Raises:
         UserError: bundles with other classes or another split, no reference, or data that
@@ -79,6 +80,13 @@ def compare(
         data=describe_data(hashed),
         threads=threads,
         batch=batch,
+        config={
+            **asdict(limits),
+            "reference": chosen.path.name,
+            "metric": metric_of(chosen, metric),
+            "threads": threads or available_cores(),
+            "throughput_batch": batch,
+        },
     )
     with new_directory(target, overwrite=overwrite) as folder:
         write_reports(folder, comparison)
@@ -87,22 +95,29 @@ def compare(
 
 
 def find_reference(bundles: Sequence[Bundle]) -> Bundle:
-    """The float bundle that most others descend from; torch before other runtimes.
+    """The float bundle that the others descend from; torch before other runtimes.
 
     Raises:
-        UserError: none of them is a float ancestor.
+        UserError: none of them is a float model, or one descends from another network.
     """
     floats = [bundle for bundle in bundles if bundle.manifest.precision == "float32"]
-    descendants = Counter(
-        parent["id"] for bundle in bundles for parent in bundle.manifest.lineage.parents
-    )
     if not floats:
         raise UserError(
             "none of the bundles is a float model to compare with; name one by --reference"
         )
-    return max(
+    descendants = Counter(
+        parent["id"] for bundle in bundles for parent in bundle.manifest.lineage.parents
+    )
+    chosen = max(
         floats, key=lambda bundle: (descendants[bundle.id], bundle.manifest.runtime == "torch")
     )
+    for bundle in bundles:
+        if not bundle.family & chosen.family:
+            raise UserError(
+                f"{bundle.path} was not made from {chosen.path}, so it is not clear what its drop "
+                f"is counted from; say so by --reference {chosen.path}, or name another float model"
+            )
+    return chosen
 
 
 def _refuse_strangers(bundles: Sequence[Bundle], reference: Bundle) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,9 @@ from pocketlens.workflows.data import (
 from pocketlens.workflows.images import find_images
 from pocketlens.workflows.open import BundleLike, as_bundle
 
+#: Where the lineage keeps the hash of the photos that calibration photos were chosen from.
+CALIBRATION_HASH: Final = "calibration_hash"
+
 _BATCH = 8
 
 
@@ -47,7 +51,7 @@ def compress(
     method: str,
     out: str | os.PathLike[str],
     data: DataLike | Hashed | None = None,
-    calibration: DataLike | None = None,
+    calibration: DataLike | Hashed | None = None,
     calibration_choice: Choice = "random",
     overwrite: bool = False,
     scored: Collection[str] = (),
@@ -125,43 +129,69 @@ class _Photos:
 def _calibration_source(
     bundle: Bundle,
     data: DataLike | Hashed | None,
-    calibration: DataLike | None,
+    calibration: DataLike | Hashed | None,
     scored: frozenset[str],
     choice: Choice = "random",
 ) -> Callable[[int, int], Calibration]:
     """Photos are read only when a method asks for them."""
 
     def find(num_images: int, seed: int) -> Calibration:
-        if calibration is not None:
-            photos = _without(_calibration_photos(calibration), bundle.split, scored)
-        elif data is not None:
-            hashed = data if isinstance(data, Hashed) else identities(as_dataset(data))
-            photos = _training_photos(hashed, bundle.split)
-        else:
-            raise UserError("this method needs photos: pass --data or --calibration")
+        photos = _pool(bundle, data, calibration, scored)
         chosen = choose(bundle, photos.requests, photos.labels, num_images, seed, choice)
         if len(chosen) < num_images:
             warn(f"only {len(chosen)} of {num_images} calibration photos are there; all are used")
         requests = [photos.requests[i] for i in chosen]
         split = mark_calibrated(bundle.split, [photos.identities[i] for i in chosen])
         return Calibration(
-            lambda: _batches(bundle, requests), len(requests), photos.source, split, choice
+            lambda: _batches(bundle, requests),
+            len(requests),
+            photos.source,
+            split,
+            choice,
+            _hash(photos),
         )
 
     return find
 
 
-def _calibration_photos(calibration: DataLike) -> _Photos:
+def calibration_hash(
+    bundle: Bundle,
+    data: DataLike | Hashed | None,
+    calibration: DataLike | Hashed | None,
+    scored: frozenset[str],
+) -> str:
+    """Of the photos that calibration photos are chosen from; it stands in the lineage."""
+    return _hash(_pool(bundle, data, calibration, scored))
+
+
+def _hash(photos: _Photos) -> str:
+    return hashlib.sha256("\n".join(sorted(photos.identities)).encode()).hexdigest()[:32]
+
+
+def _pool(
+    bundle: Bundle,
+    data: DataLike | Hashed | None,
+    calibration: DataLike | Hashed | None,
+    scored: frozenset[str],
+) -> _Photos:
+    if calibration is not None:
+        return _without(_all_photos(hash_calibration(calibration)), bundle.split, scored)
+    if data is not None:
+        return _training_photos(as_hashed(data), bundle)
+    raise UserError("this method needs photos: pass --data or --calibration")
+
+
+def hash_calibration(calibration: DataLike | Hashed) -> Hashed:
     """Photos named for calibration: a data set (then class-balanced), or any images."""
-    if isinstance(calibration, Dataset):
-        return _all_photos(identities(calibration))
+    if isinstance(calibration, Hashed | Dataset):
+        return as_hashed(calibration)
     try:
         dataset = as_dataset(calibration)
     except DataError:  # no data set: labels don't matter here, so images are enough
         files = find_images([calibration])
         samples = tuple(Sample(os.path.abspath(file), ("",)) for file in files)
         dataset = make_dataset(Path(calibration).resolve(), "images", samples)
-    return _all_photos(identities(dataset))
+    return identities(dataset)
 
 
 def _all_photos(hashed: Hashed) -> _Photos:
@@ -193,15 +223,16 @@ def _without(photos: _Photos, split: Split, scored: frozenset[str]) -> _Photos:
     )
 
 
-def _training_photos(hashed: Hashed, split: Split) -> _Photos:
+def _training_photos(hashed: Hashed, bundle: Bundle) -> _Photos:
     """The training part; for a bundle without a split, what the data calls its training part."""
+    split = bundle.split
     part_of = split.part_of()
     dataset = hashed.dataset
     if split:
         kept = [i for i, key in enumerate(hashed.identities) if part_of.get(key) == "train"]
         if not kept:
             raise UserError(
-                f"none of the photos in {dataset.root} is one that {'the bundle'} was trained on; "
+                f"none of the photos in {dataset.root} is one that {bundle.path} was trained on; "
                 "pass the same data, or photos by --calibration"
             )
     else:

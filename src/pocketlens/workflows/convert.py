@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,8 +150,3 @@ def _import_by_name(
 def _exporting() -> Sequence[str]:
     names = plugins.names("runtimes")
     return [name for name in names if hasattr(plugins.load("runtimes", name), "export")]
-
-
-def with_metric(manifest: Manifest, metric: str) -> Manifest:
-    """The same manifest that is scored by another metric."""
-    return replace(manifest, metrics={**manifest.metrics, "metric": metric})

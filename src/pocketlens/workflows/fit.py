@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from pocketlens.core.directory import refuse_existing, workplace
+from pocketlens.core.directory import refuse_existing
 from pocketlens.core.errors import UserError
 from pocketlens.progress import say, warn
 from pocketlens.training.config import TrainConfig
 from pocketlens.workflows._result import Table
+from pocketlens.workflows._workplace import workplace
 from pocketlens.workflows.check import check
-from pocketlens.workflows.data import DataLike, as_dataset, identities
+from pocketlens.workflows.data import DataLike, as_dataset, data_paths, identities
 from pocketlens.workflows.open import BundleLike, as_bundle
-from pocketlens.workflows.shrink import ShrinkConfig, shrink
-from pocketlens.workflows.train import train
+from pocketlens.workflows.shrink import ShrinkConfig, search
+from pocketlens.workflows.train import check_network, train
 
 
 def fit(
@@ -49,32 +50,34 @@ def fit(
     train_settings, shrink_settings = _divide(settings)
     train_config = train_config or TrainConfig(**train_settings)
     shrink_config = shrink_config or ShrinkConfig(**shrink_settings)
-    dataset = as_dataset(data)
+    keep = None if keep_split is None else as_bundle(keep_split)
     if not resume:
-        inputs = [dataset.root, *([] if keep_split is None else [as_bundle(keep_split).path])]
+        inputs = [*data_paths(data), *([] if keep is None else [keep.path])]
         refuse_existing(target, overwrite=overwrite, inputs=inputs)
+    check_network(train_config)
     with workplace(target, resume=resume, overwrite=overwrite):
+        dataset = as_dataset(data)
         if not (target / "model" / "manifest.json").exists():
             for problem in check(dataset).problems:
                 warn(f"{problem.message} ({problem.count}): {', '.join(problem.examples[:3])}")
         hashed = identities(dataset)
         model = train(
-            hashed.dataset,
+            hashed,
             out=target / "model",
             config=train_config,
-            keep_split=keep_split,
+            keep_split=keep,
             threads=threads,
             resume=resume,
         )
         say(f"{target / 'model'} is trained; now it is made small")
-        return shrink(
+        return search(
             model,
             hashed,
-            out=target,
-            config=shrink_config,
+            target,
+            shrink_config,
             calibration=calibration,
             threads=threads,
-            resume=True,
+            further=asdict(train_config),
         )
 
 

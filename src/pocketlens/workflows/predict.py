@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pocketlens.core.bundle import Bundle
 from pocketlens.core.decode import MAX_PIXELS
-from pocketlens.core.directory import new_directory, refuse_existing
+from pocketlens.core.directory import new_directory, refuse_existing, write_text
 from pocketlens.core.errors import UserError
-from pocketlens.core.predictor import Prediction, Predictor, Request
+from pocketlens.core.predictor import Prediction, Predictor, Request, available_cores
 from pocketlens.core.text import csv_cell
+from pocketlens.extras import versions
 from pocketlens.progress import track
 from pocketlens.workflows.boxes import match_boxes, read_boxes
 from pocketlens.workflows.images import find_images
-from pocketlens.workflows.open import BundleLike, load
+from pocketlens.workflows.open import BundleLike, as_bundle, load
 
 PathLike = str | os.PathLike[str]
 
@@ -59,7 +59,7 @@ def predict(
     threads: int | None = None,
     overwrite: bool = False,
 ) -> Predicted:
-    """Predict images and write `predictions.csv` and `predictions.json`.
+    """Predict images and write `predictions.csv`, `predictions.json` and `config.json`.
 
     Rows are written as they come, so memory stays flat. An image that can't be read is a row
     with its error.
@@ -75,19 +75,33 @@ def predict(
         UserError: nothing was found, or no image could be read; the rows that say why are
             written all the same.
     """
+    if top_k < 1 or not max_megapixels > 0:
+        raise UserError("--top-k and --max-megapixels must be above 0")
     target = Path(out)
     given = [images] if isinstance(images, str | os.PathLike) else list(images)
-    source = bundle.path if isinstance(bundle, Bundle) else bundle
-    refuse_existing(target, overwrite=overwrite, inputs=[source, *given])
+    opened = as_bundle(bundle)
+    refuse_existing(target, overwrite=overwrite, inputs=[opened.path, *given])
+    if not given:
+        raise UserError("name the images to predict: files, folders or patterns")
     files = find_images(given)
     requests = _requests(files, boxes)
     count = _Count()
     with (
-        load(bundle, threads=threads) as predictor,
+        load(opened, threads=threads) as predictor,
         new_directory(target, overwrite=overwrite) as folder,
     ):
         found = _predictions(predictor, requests, round(max_megapixels * 1e6))
         _write(folder, predictor, count.watch(track(found, "predicting", len(requests))), top_k)
+        settings = {
+            "bundle": opened.path.name,
+            "bundle_id": opened.id,
+            "boxes": None if boxes is None else Path(boxes).name,
+            "top_k": top_k,
+            "max_megapixels": max_megapixels,
+            "threads": threads or available_cores(),
+            "versions": versions("onnxruntime", "torch", "pillow"),
+        }
+        write_text(folder / "config.json", json.dumps(settings, indent=1) + "\n")
     if count.errors and count.num_errors == count.num_images:
         name, reason = next(iter(count.errors.items()))
         raise UserError(

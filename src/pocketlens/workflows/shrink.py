@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pocketlens.core.bundle import Bundle, read_bundle
-from pocketlens.core.directory import refuse_existing, workplace
-from pocketlens.core.errors import MissingExtraError, UserError
+from pocketlens.core.directory import NO_ROOM, refuse_existing
+from pocketlens.core.errors import BundleError, MissingExtraError, UserError
 from pocketlens.core.gate import Goal, Limits
 from pocketlens.core.metrics import Metric
 from pocketlens.core.predictor import available_cores
 from pocketlens.progress import say, warn
 from pocketlens.workflows._ladder import Candidate, ladder
 from pocketlens.workflows._parts import examples_of
-from pocketlens.workflows._result import Table, write_reports
+from pocketlens.workflows._result import RESULT, Table, write_reports
 from pocketlens.workflows._table import Scores, Variant, drop_of, score_variant, tabulate
-from pocketlens.workflows.compress import compress
+from pocketlens.workflows._workplace import workplace
+from pocketlens.workflows.compress import (
+    CALIBRATION_HASH,
+    calibration_hash,
+    compress,
+    hash_calibration,
+)
 from pocketlens.workflows.convert import copy_bundle, export
 from pocketlens.workflows.data import DataLike, Hashed, as_hashed, data_paths, describe_data
 from pocketlens.workflows.evaluate import metric_of
@@ -114,8 +120,14 @@ def shrink(
         refuse_existing(target, overwrite=overwrite, inputs=[parent.path, *data_paths(data)])
     hashed = as_hashed(data)
     with workplace(target, resume=resume, overwrite=overwrite):
-        return _shrink(
-            parent, hashed, target, config, metric, calibration, threads or available_cores()
+        return search(
+            parent,
+            hashed,
+            target,
+            config,
+            metric=metric,
+            calibration=calibration,
+            threads=threads,
         )
 
 
@@ -124,22 +136,33 @@ def plan(config: ShrinkConfig) -> list[Candidate]:
     return ladder(config.num_images)
 
 
-def _shrink(
+def search(
     parent: Bundle,
     hashed: Hashed,
     target: Path,
     config: ShrinkConfig,
-    metric: str | None,
-    calibration: DataLike | None,
-    threads: int,
+    *,
+    metric: str | None = None,
+    calibration: DataLike | None = None,
+    threads: int | None = None,
+    further: Mapping[str, Any] | None = None,
 ) -> Table:
+    """What `shrink` does in a directory that is there.
+
+    Args:
+        further: settings of what was done before, to be kept with the result.
+    """
+    threads = threads or available_cores()
     chosen = metric_of(parent, metric)
     test, val = (examples_of(parent, hashed, part) for part in ("test", "val"))
     choosing = val if len(val) else None
+    # Read once, however many steps calibrate on them.
+    pool = None if calibration is None else hash_calibration(calibration)
+    source = _Source(parent, hashed, pool, frozenset((*test.identities, *val.identities)))
     variants = [Variant(FLOAT, parent, method=parent.manifest.lineage.method)]
     scores = {FLOAT: score_variant(parent, test, choosing, threads, FLOAT)}
+    made: dict[str, Bundle] = {}
     passed: set[str] = set()
-    scored_photos = {*test.identities, *val.identities}
     deadline = None if config.budget is None else time.monotonic() + config.budget * 60
     for candidate in plan(config):
         if candidate.family and candidate.family in passed:
@@ -148,10 +171,11 @@ def _shrink(
             variants.append(_not_made(candidate, "skipped", "the budget of minutes was spent"))
             continue
         say(f"trying {candidate.name}: {candidate.describe()}")
-        variant = _make(candidate, parent, hashed, target / "variants", calibration, scored_photos)
+        variant = _make(candidate, source, target / "variants", made)
         variants.append(variant)
         if variant.bundle is None:
             continue
+        made[candidate.name] = variant.bundle
         try:
             found = score_variant(variant.bundle, test, choosing, threads, candidate.name)
         except UserError as error:
@@ -171,49 +195,56 @@ def _shrink(
         threads=threads,
         batch=config.throughput_batch,
         known=scores,
-        config=asdict(config),
+        config={**(further or {}), **asdict(config), "metric": chosen, "threads": threads}
+        | ({} if pool is None else {"calibration": pool.dataset.root.name}),
         home=target,
     )
     best = comparison.best
-    assert best is not None  # the gate names the float model where nothing else passes
+    if best is None:  # else the gate names the float model where nothing passes
+        raise UserError(
+            f"no model could be measured on this machine, not even the float one: "
+            f"{comparison.row(FLOAT).reason}; mend that and go on with --resume"
+        )
     bundle = next(v.bundle for v in variants if v.name == best.name)
     assert bundle is not None
-    shutil.rmtree(target / "best", ignore_errors=True)
-    copy_bundle(bundle, target / "best")
+    # A run that is cut off here must not leave an old table beside a new model.
+    (target / RESULT).unlink(missing_ok=True)
+    copy_bundle(bundle, target / "best", overwrite=True)
     write_reports(target, comparison)
     return Table(comparison, target, target / "best")
 
 
+@dataclass(frozen=True)
+class _Source:
+    """What all candidates are made from."""
+
+    parent: Bundle
+    data: Hashed
+    calibration: Hashed | None
+    scored: frozenset[str]
+
+
 def _make(
-    candidate: Candidate,
-    parent: Bundle,
-    hashed: Hashed,
-    folder: Path,
-    calibration: DataLike | None,
-    scored: set[str],
+    candidate: Candidate, source: _Source, folder: Path, made: Mapping[str, Bundle]
 ) -> Variant:
     """One candidate's bundle, or why there is none."""
     out = folder / candidate.name
     try:
-        if (out / "manifest.json").exists():
-            bundle = read_bundle(out)
-            if any(p["id"] == parent.id for p in bundle.manifest.lineage.parents):
-                say(f"{candidate.name} is there already")
-                return Variant(candidate.name, bundle, method=candidate.method or "export")
-        if candidate.method is None:
-            bundle = export(parent, runtime=candidate.runtime, out=out, overwrite=True)
+        bundle = _there_already(candidate, source, out)
+        if bundle is not None:
+            say(f"{candidate.name} is there already")
+        elif candidate.method is None:
+            bundle = export(source.parent, runtime=candidate.runtime, out=out, overwrite=True)
         else:
-            # All ONNX methods start from the same exported file.
-            exported = folder / "float-onnx"
-            source = read_bundle(exported) if exported.exists() else parent
             bundle = compress(
-                source,
+                # All ONNX methods start from the same exported file.
+                made.get("float-onnx", source.parent),
                 method=candidate.method,
                 out=out,
-                data=hashed,
-                calibration=calibration,
+                data=source.data,
+                calibration=source.calibration,
                 overwrite=True,
-                scored=scored,
+                scored=source.scored,
                 **candidate.options,
             )
     except MissingExtraError as error:
@@ -221,10 +252,35 @@ def _make(
     except UserError as error:
         return _not_made(candidate, "failed", str(error))
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise
         # A library that stumbles over one network must not cost the other candidates.
         warn(f"{candidate.name} failed: {type(error).__name__}: {error}")
         return _not_made(candidate, "failed", f"{type(error).__name__}: {error}")
     return Variant(candidate.name, bundle, method=candidate.method or "export")
+
+
+def _there_already(candidate: Candidate, source: _Source, out: Path) -> Bundle | None:
+    """What an interrupted run made, if it is whole and was made as it would be made now."""
+    if not out.exists():
+        return None
+    try:
+        bundle = read_bundle(out)
+    except BundleError as error:
+        warn(f"{error}; it is made again")
+        return None
+    lineage = bundle.manifest.lineage
+    wanted = dict(candidate.options)
+    if CALIBRATION_HASH in lineage.config:
+        wanted[CALIBRATION_HASH] = calibration_hash(
+            source.parent, source.data, source.calibration, source.scored
+        )
+    same = (
+        lineage.method == (candidate.method or "export")
+        and any(parent["id"] == source.parent.id for parent in lineage.parents)
+        and all(lineage.config.get(key) == value for key, value in wanted.items())
+    )
+    return bundle if same else None
 
 
 def _not_made(candidate: Candidate, verdict: str, reason: str) -> Variant:

@@ -12,8 +12,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import filelock
-
 from pocketlens import plugins
 from pocketlens.core import metrics
 from pocketlens.core.bundle import Bundle, Lineage, Manifest, read_bundle, write_bundle
@@ -31,9 +29,10 @@ from pocketlens.measures.score import collect
 from pocketlens.progress import say, warn
 from pocketlens.training import artifacts, checkpoint
 from pocketlens.training.config import TrainConfig
-from pocketlens.training.loop import train_network
+from pocketlens.training.loop import refuse_other_settings, train_network
 from pocketlens.workflows._thresholds import with_own_thresholds, with_thresholds
-from pocketlens.workflows.data import DataLike, as_dataset, data_paths, identities
+from pocketlens.workflows._workplace import locked
+from pocketlens.workflows.data import DataLike, Hashed, as_hashed, data_paths
 from pocketlens.workflows.open import BundleLike, as_bundle
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    data: DataLike,
+    data: DataLike | Hashed,
     *,
     out: str | os.PathLike[str],
     config: TrainConfig | None = None,
@@ -67,8 +66,7 @@ def train(
     config = replace(config or TrainConfig(), **settings)
     target = Path(out)
     if resume and (target / "manifest.json").is_file():
-        say(f"{target} is complete already")
-        return read_bundle(target)
+        return _complete(target, config, data)
     read = [*data_paths(data), *([] if keep_split is None else [as_bundle(keep_split).path])]
     refuse_existing(target, overwrite=overwrite, inputs=read)
     run_dir = target.with_name(f"{target.name}.run")
@@ -76,8 +74,9 @@ def train(
         raise UserError(
             f"{run_dir} holds a run that was interrupted; pass --resume to go on, or --overwrite"
         )
-    require("torch", extra="train")
-    dataset = as_dataset(data)
+    check_network(config)
+    hashed = as_hashed(data)
+    dataset = hashed.dataset
     if config.metric not in (None, "loss"):
         metrics.check_metric(str(config.metric), dataset.task)
     if len(dataset.classes) < 2 and dataset.task == "single_label":
@@ -86,7 +85,41 @@ def train(
         )
     keep = as_bundle(keep_split).split if keep_split is not None else None
     with _run_directory(run_dir, resume=resume):
-        return _train(dataset, target, run_dir, config, keep, threads, overwrite=overwrite)
+        return _train(hashed, target, run_dir, config, keep, threads, overwrite=overwrite)
+
+
+def check_network(config: TrainConfig) -> None:
+    """Whether this network can be built, started and fed, before hours are spent on photos.
+
+    Raises:
+        UserError: no such network, its weights can't be had, or it doesn't take this image size.
+    """
+    require("torch", extra="train")
+    family_name, family = find_family(config.model)
+    module = family.build(config.model, 2, family.Config())
+    if config.weights != "none":
+        family.load_weights(module, config.model, config.weights)
+    size = config.image_size or family.defaults(config.model)["size"]
+    describe_model(family_name, config.model, {}, module, Preprocess(size, size))
+
+
+def _complete(target: Path, config: TrainConfig, data: DataLike | Hashed) -> Bundle:
+    """The bundle of a run that came to its end, if it is what is asked for now.
+
+    Raises:
+        UserError: it was trained with other settings or on other photos.
+    """
+    bundle = read_bundle(target)
+    lineage = bundle.manifest.lineage
+    refuse_other_settings(lineage.config, config, target)
+    hashed = as_hashed(data)
+    if lineage.data_hash != data_hash(hashed.dataset, hashed.identities):
+        raise UserError(
+            f"{target} was trained on other photos or labels; name another --out, or start anew "
+            "with --overwrite"
+        )
+    say(f"{target} is complete already")
+    return bundle
 
 
 @contextmanager
@@ -96,27 +129,19 @@ def _run_directory(run_dir: Path, *, resume: bool) -> Iterator[None]:
         run_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"can't write to {run_dir.parent}: {error.strerror}") from error
-    lock = filelock.FileLock(run_dir / ".lock")
-    try:
-        lock.acquire(blocking=False)
-    except filelock.Timeout:
-        raise UserError(
-            f"another run writes to {run_dir} at this moment; name another --out"
-        ) from None
-    try:
-        if not resume:
-            (run_dir / checkpoint.NAME).unlink(missing_ok=True)
-        yield
-    except BaseException:
-        if not (run_dir / checkpoint.NAME).exists():
-            shutil.rmtree(run_dir, ignore_errors=True)
-        raise
-    finally:
-        lock.release()
+    with locked(run_dir / ".lock"):
+        try:
+            if not resume:
+                (run_dir / checkpoint.NAME).unlink(missing_ok=True)
+            yield
+        except BaseException:
+            if not (run_dir / checkpoint.NAME).exists():
+                shutil.rmtree(run_dir, ignore_errors=True)
+            raise
 
 
 def _train(
-    dataset: Dataset,
+    hashed: Hashed,
     target: Path,
     run_dir: Path,
     config: TrainConfig,
@@ -125,7 +150,6 @@ def _train(
     *,
     overwrite: bool,
 ) -> Bundle:
-    hashed = identities(dataset)
     dataset = hashed.dataset
     split = make_split(
         dataset.samples,
@@ -278,8 +302,19 @@ def describe_model(
     module: torch.nn.Module,
     preprocess: Preprocess,
 ) -> dict[str, Any]:
-    """`manifest.model`: enough to build the network again, and its size."""
-    params, macs = count_operations(module, preprocess.height, preprocess.width)
+    """`manifest.model`: enough to build the network again, and its size.
+
+    Raises:
+        UserError: the network doesn't take images of this size.
+    """
+    try:
+        params, macs = count_operations(module, preprocess.height, preprocess.width)
+    except Exception as error:  # each network has its own way to refuse a size
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"{name} takes no images of {preprocess.width}x{preprocess.height} pixels: "
+            f"{first_line}; leave out --image-size, or name another"
+        ) from error
     return {
         "family": family,
         "name": name,
