@@ -227,7 +227,7 @@ def test_config_file_and_flags(
     [
         (["trian", "x"], 'Did you mean "train"'),
         (["train", "missing", "--out", "o"], "missing doesn't exist"),
-        (["predict", "missing", "x.jpg", "--out", "o"], "no image is found at x.jpg"),
+        (["predict", "missing", "x.jpg", "--out", "o"], "missing is no bundle"),
         (["train", ".", "--out", "o", "--epochs", "many"], "--epochs"),
         (["train", ".", "--out", "o", "--epochs", "0"], "--epochs must be at least 1"),
         (["compress", ".", "--method", "magic", "--out", "o"], "no manifest.json"),

@@ -54,6 +54,7 @@ def compare(
     opened = [as_bundle(bundle) for bundle in bundles]
     read = [*(bundle.path for bundle in opened), *data_paths(data)]
     refuse_existing(target, overwrite=overwrite, inputs=read)
+    chosen = None
     if reference is not None:
         chosen = as_bundle(reference)
         if chosen.manifest.precision != "float32":
@@ -62,12 +63,11 @@ def compare(
             )
         if all(bundle.id != chosen.id for bundle in opened):
             opened.insert(0, chosen)
-    else:
-        chosen = find_reference(opened)
+    split = _common_split(opened)
+    chosen = chosen or find_reference(opened)
     _refuse_strangers(opened, chosen)
     names = _names(opened)
     hashed = as_hashed(data)
-    split = _common_split(opened)
     test = examples_of(chosen, hashed, "test", split=split)
     val = examples_of(chosen, hashed, "val", split=split)
     comparison = tabulate(

@@ -1,0 +1,107 @@
+"""What `compare` counts drops from, and keeps of what it was asked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pocketlens.cli import run
+from pocketlens.core.bundle import Bundle, write_bundle
+from pocketlens.core.errors import UserError
+from pocketlens.workflows.compare import find_reference
+
+
+def child(parent: Bundle, out: Path, method: str, precision: str, *, bias: bytes = b"") -> Bundle:
+    """A made-up descendant: other bytes, so another id."""
+    content = (
+        parent.file("model.onnx").read_bytes() if "model.onnx" in parent.manifest.files else b""
+    )
+    manifest = replace(
+        parent.manifest,
+        runtime="onnx",
+        precision=precision,
+        lineage=parent.child_lineage(method, {}, {}),
+    )
+    return write_bundle(out, manifest, {"model.onnx": content + method.encode() + bias})
+
+
+def test_the_reference_is_what_all_were_made_from(tiny: Bundle, tmp_path: Path) -> None:
+    exported = child(tiny, tmp_path / "onnx", "export", "float32")
+    small = child(exported, tmp_path / "int8", "onnx-static", "int8")
+    assert find_reference([small, exported, tiny]).id == tiny.id
+    assert find_reference([small, exported]).id == exported.id
+    assert find_reference([tiny]).id == tiny.id
+
+
+def test_a_float_model_of_another_family_is_no_silent_reference(
+    tiny: Bundle, tiny_onnx: Bundle, tmp_path: Path
+) -> None:
+    other = write_bundle(
+        tmp_path / "other",
+        replace(tiny.manifest, thresholds={"disc": 0.4}),
+        {"model.safetensors": tiny.file("model.safetensors")},
+    )
+    small = child(tiny_onnx, tmp_path / "int8", "onnx-static", "int8")
+    for given in ([small, other], [tiny, other], [other, small, tiny]):
+        with pytest.raises(UserError, match="--reference"):
+            find_reference(given)
+
+
+def test_no_float_model(tiny_onnx: Bundle, tmp_path: Path) -> None:
+    small = child(tiny_onnx, tmp_path / "int8", "onnx-static", "int8")
+    with pytest.raises(UserError, match="name one by --reference"):
+        find_reference([small])
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["predict", "BUNDLE", "--out", "OUT"], "name the images"),
+        (["predict", "BUNDLE", "PHOTOS", "--out", "OUT", "--top-k", "0"], "--top-k"),
+        (["predict", "BUNDLE", "PHOTOS", "--out", "OUT", "--max-megapixels", "0"], "megapixels"),
+        (["export", "FLOAT", "--runtime", "onnx", "--out", "OUT", "--opset", "5"], "--opset"),
+    ],
+)
+def test_values_without_meaning_are_refused(
+    words: list[str],
+    told: str,
+    tiny: Bundle,
+    tiny_onnx: Bundle,
+    photos: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    places = {"BUNDLE": tiny_onnx.path, "FLOAT": tiny.path, "PHOTOS": photos, "OUT": tmp_path / "o"}
+    assert run([str(places.get(word, word)) for word in words]) == 2
+    assert told in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_settings_stand_beside_the_predictions(
+    tiny_onnx: Bundle, photos: Path, tmp_path: Path
+) -> None:
+    words = ["predict", str(tiny_onnx.path), str(photos), "--out", str(tmp_path / "o")]
+    assert run([*words, "--top-k", "2", "--threads", "1"]) == 0
+    settings = json.loads((tmp_path / "o" / "config.json").read_text())
+    assert (settings["top_k"], settings["threads"], settings["bundle_id"]) == (2, 1, tiny_onnx.id)
+
+
+def test_photos_that_cannot_be_read_are_not_counted_as_calibrated_on(
+    tiny_onnx: Bundle, tmp_path: Path, photos: Path
+) -> None:
+    mixed = tmp_path / "mixed"
+    for number, file in enumerate(sorted(photos.rglob("*.jpg"))[:6]):
+        target = mixed / "disc" / f"{number}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.read_bytes() + b"another file" if number < 4 else b"no photo")
+    words = ["compress", str(tiny_onnx.path), "--method", "onnx-static", "--calibration"]
+    assert run([*words, str(mixed), "--out", str(tmp_path / "q")]) == 0
+    lineage = json.loads((tmp_path / "q" / "manifest.json").read_text())["lineage"]
+    assert lineage["config"]["num_calibrated"] == 4
+    for file in (mixed / "disc").iterdir():
+        file.write_bytes(f"no photo {file.name}".encode())
+    assert run([*words, str(mixed), "--out", str(tmp_path / "none")]) == 2
+    assert not (tmp_path / "none").exists()
