@@ -159,6 +159,22 @@ def test_no_directory(tmp_path: Path) -> None:
         read_bundle(tmp_path / "nothing")
 
 
+@pytest.mark.parametrize("function", ["open", "iterdir"])
+def test_a_file_that_may_not_be_read(
+    bundle: Bundle, function: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = getattr(Path, function)
+
+    def refuse(path: Path, *args: Any, **options: Any) -> Any:
+        if path == bundle.path or path.name == "extra.json":
+            raise PermissionError(13, "Permission denied")
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(Path, function, refuse)
+    with pytest.raises(BundleError, match="can't be read: Permission denied"):
+        read_bundle(bundle.path)
+
+
 def test_a_link_inside_is_fine(bundle: Bundle) -> None:
     (bundle.path / "model.onnx").rename(bundle.path / ".real")
     (bundle.path / "model.onnx").symlink_to(".real")

@@ -208,9 +208,12 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
         manifest = Manifest.from_dict(values)
     except BundleError as error:
         raise BundleError(f"{root}: {error}") from error
-    for name, digest in manifest.files.items():
-        _check_file(root, name, digest)
-    _refuse_unlisted(root, manifest.files)
+    try:
+        for name, digest in manifest.files.items():
+            _check_file(root, name, digest)
+        _refuse_unlisted(root, manifest.files)
+    except OSError as error:
+        raise BundleError(f"{root} can't be read: {error.strerror}") from error
     return Bundle(root, manifest)
 
 
