@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import pocketlens as pl
 from pocketlens.core import metrics
@@ -28,6 +29,7 @@ from pocketlens.workflows._calibration_choice import CHOICES
 from pocketlens.workflows._parts import examples_of
 from pocketlens.workflows.data import as_hashed
 from pocketlens.workflows.evaluate import metric_of, run_bundle
+from pocketlens.workflows.open import load
 
 
 def main() -> int:
@@ -61,7 +63,7 @@ def spread(
     bundle: Bundle, examples: Examples, calibration: Path, num: int, seeds: int, folder: Path
 ) -> list[dict[str, Any]]:
     """Agreement, score and error of the INT8 model for each choice, a figure a seed."""
-    reference = run_bundle(bundle, examples).scored
+    reference = run_bundle(bundle, examples).scored, logits_of(bundle, examples)
     rows = []
     for choice in CHOICES:
         found = [
@@ -76,7 +78,7 @@ def spread(
 def one(
     bundle: Bundle,
     examples: Examples,
-    reference: Scored,
+    reference: tuple[Scored, NDArray[np.float32]],
     calibration: Path,
     choice: Choice,
     num: int,
@@ -94,10 +96,18 @@ def one(
         seed=seed,
     )
     scored = run_bundle(made, examples, text=f"{choice} {seed}").scored
-    difference = scored.logits_NK - reference.logits_NK
-    error = 100 * float(np.sqrt((difference**2).mean() / (reference.logits_NK**2).mean()))
+    float_scored, float_NK = reference
+    difference = logits_of(made, examples) - float_NK
+    error = 100 * float(np.sqrt((difference**2).mean() / (float_NK**2).mean()))
     score = float(metrics.score(metric_of(bundle), scored)[0])
-    return metrics.agreement(reference, scored), score, error
+    return metrics.agreement(float_scored, scored), score, error
+
+
+def logits_of(bundle: Bundle, examples: Examples) -> NDArray[np.float32]:
+    """`logits_NK` of all examples that can be read."""
+    with load(bundle) as predictor:
+        requests = (examples.request(i) for i in range(len(examples)))
+        return np.stack([a.logits_K for a in predictor.answers(requests) if a.logits_K is not None])
 
 
 if __name__ == "__main__":

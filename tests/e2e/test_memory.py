@@ -12,7 +12,15 @@ import pytest
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "words", [["check"], ["check", "--distinct"], ["evaluate"], ["predict"], ["calibrate"]]
+    "words",
+    [
+        ["check"],
+        ["check", "--distinct"],
+        ["evaluate"],
+        ["evaluate", "--classes", "1000"],
+        ["predict"],
+        ["calibrate"],
+    ],
 )
 def test_memory_stays_flat(words: list[str], project: Path) -> None:
     # FAULTS 17

@@ -12,6 +12,14 @@ from onnx import TensorProto, helper, numpy_helper
 from pocketlens.core.bundle import Bundle, Lineage, Manifest, write_bundle
 from pocketlens.core.preprocess import Preprocess
 
+#: How photos become the input of these networks, as `import --preprocess` reads it.
+PREPROCESS = """size: 16
+resize: stretch
+interpolation: bilinear
+mean: [0.0, 0.0, 0.0]
+std: [1.0, 1.0, 1.0]
+"""
+
 
 def mean_network(
     num_classes: int, *, bias: float = 0.0, batch: int | str = "batch"

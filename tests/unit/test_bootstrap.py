@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from pocketlens.core.bootstrap import Drop, paired_drop
-from pocketlens.core.metrics import Scored, score
+from pocketlens.core.metrics import Scored, from_logits, score
 
 
 def scored(right: np.ndarray, *, scale: float = 1.0) -> Scored:
     """Two classes, the truth always 0; right where asked."""
     logits = np.where(right, 1, -1)[:, None] * np.array([[1, -1]]) * scale
-    return Scored("single_label", logits.astype(np.float32), np.zeros(len(right), np.int64))
+    return from_logits("single_label", logits.astype(np.float32), np.zeros(len(right), np.int64))
 
 
 def simulate(
@@ -82,8 +82,8 @@ def test_other_thresholds_are_a_difference() -> None:
     rng = np.random.default_rng(0)
     truth = (rng.random((200, 3)) < 0.5).astype(np.int64)
     logits = (rng.normal(size=(200, 3)) + 2 * truth - 1).astype(np.float32)
-    a = Scored("multi_label", logits, truth, np.full(3, 0.5))
-    b = Scored("multi_label", logits, truth, np.full(3, 0.9))
+    a = from_logits("multi_label", logits, truth, np.full(3, 0.5))
+    b = from_logits("multi_label", logits, truth, np.full(3, 0.9))
     drop = paired_drop("macro_f1", a, b, num_resamples=300)
     assert drop.drop > 1
     assert drop.low < drop.drop < drop.high
@@ -98,7 +98,7 @@ def test_many_classes_take_seconds() -> None:
     moved = (logits + 0.1 * rng.normal(size=truth.shape)).astype(np.float32)
     started = time.process_time()
     drop = paired_drop(
-        "map", Scored("multi_label", logits, truth), Scored("multi_label", moved, truth)
+        "map", from_logits("multi_label", logits, truth), from_logits("multi_label", moved, truth)
     )
     assert time.process_time() - started < 20  # 4 s on an idle core; a minute when done by samples
     assert drop.low < drop.drop < drop.high

@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score
 
 from pocketlens.core.dataset import Sample, make_dataset
 from pocketlens.core.examples import Examples, make_examples
-from pocketlens.core.metrics import Scored, sigmoid
+from pocketlens.core.metrics import from_logits, sigmoid, softmax
 from pocketlens.measures.score import Outcome
 from pocketlens.workflows import _details as details
 
@@ -32,7 +32,7 @@ def examples(tmp_path: Path) -> Examples:
 
 
 def outcome(examples: Examples, logits: list[list[float]]) -> Outcome:
-    scored = Scored("multi_label", np.array(logits, np.float32), examples.truth, THRESHOLDS)
+    scored = from_logits("multi_label", np.array(logits, np.float32), examples.truth, THRESHOLDS)
     return Outcome(examples, scored, {})
 
 
@@ -84,3 +84,24 @@ def test_notes_name_classes_without_a_photo(examples: Examples) -> None:
         "num_val": 0,
         "num_classes_scored": 2,
     }
+
+
+def test_of_one_label_the_surest_contradiction_comes_first(examples: Examples) -> None:
+    one = replace(examples, truth=np.zeros(4, np.int64))
+    # 0 turns from sure to sure, 1 from sure to unsure, 2 keeps its answer, 3 was never sure.
+    before = [[4, 0, 0], [4, 0, 0], [9, 0, 0], [0.3, 0, 0]]
+    after = [[0, 4, 0], [0, 0.5, 0], [2, 0, 0], [0, 0, 0.4]]
+    outcomes = [
+        Outcome(one, from_logits("single_label", np.array(logits, np.float32), one.truth), {})
+        for logits in (before, after)
+    ]
+    flips = details.flips(outcomes[0], {"int8": outcomes[1]})
+    assert [flip.filename for flip in flips] == ["0.png", "1.png", "3.png"]
+    assert [(flip.before, flip.after, flip.changed) for flip in flips] == [
+        ("cat", "dog", ""),
+        ("cat", "dog", ""),
+        ("cat", "eel", ""),
+    ]
+    last = flips[-1]
+    assert last.confidence_before == pytest.approx(100 * softmax(np.array(before[3]))[0])
+    assert last.confidence_after == pytest.approx(100 * softmax(np.array(after[3]))[2])

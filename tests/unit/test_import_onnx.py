@@ -11,14 +11,7 @@ from onnx import TensorProto
 
 import pocketlens as pl
 from pocketlens.core.errors import UserError
-from support.fake import fake_imported, mean_network
-
-PREPROCESS = """size: 16
-resize: stretch
-interpolation: bilinear
-mean: [0.0, 0.0, 0.0]
-std: [1.0, 1.0, 1.0]
-"""
+from support.fake import PREPROCESS, fake_imported, mean_network
 
 
 @pytest.fixture
@@ -117,9 +110,26 @@ def test_external_data_beside_is_taken_in(given: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"not onnx at all", b"\x80\x04pickle"])
 def test_a_file_that_is_no_onnx(given: Path, content: bytes) -> None:
     (given / "net.onnx").write_bytes(content)
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match=r"net\.onnx is no (ONNX file|network)"):
         load(given)
     assert not (given / "out").exists()
+
+
+def test_an_input_that_is_no_photo(given: Path) -> None:
+    model = mean_network(3)
+    del model.graph.input[0].type.tensor_type.shape.dim[2:]
+    onnx.save(model, given / "net.onnx")
+    with pytest.raises(UserError, match="input of 2 dimensions"):
+        load(given)
+
+
+def test_an_operator_that_nobody_knows(given: Path) -> None:
+    model = mean_network(3)
+    model.graph.node[2].op_type = "Wonder"
+    onnx.save(model, given / "net.onnx")
+    with pytest.raises(UserError, match=r"net\.onnx: ONNX Runtime can't open it") as caught:
+        load(given)
+    assert "trial" not in str(caught.value)
 
 
 def test_nan_answers_have_no_score(given: Path, photos: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +16,28 @@ from pocketlens.core.errors import UserError
 NEAR = {"rtol": 0, "atol": 1e-9}
 
 
-def single(n: int = 120, k: int = 5, seed: int = 0, *, classes: int | None = None) -> m.Scored:
+def answers(
+    n: int = 120, k: int = 5, seed: int = 0, *, classes: int | None = None
+) -> tuple[Any, Any]:
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, classes or k, n)
     logits = rng.normal(size=(n, k)).astype(np.float32)
     logits[np.arange(n), truth] += 1
-    return m.Scored("single_label", logits, truth)
+    return logits, truth
+
+
+def single(**options: int) -> m.Scored:
+    return m.from_logits("single_label", *answers(**options))
+
+
+def taken(scored: m.Scored, rows: Any) -> m.Scored:
+    """Some of the samples, also several times."""
+    per_sample = {
+        name: value[rows]
+        for name, value in vars(scored).items()
+        if isinstance(value, np.ndarray) and name != "thresholds_K"
+    }
+    return replace(scored, **per_sample)
 
 
 def multi(n: int = 150, k: int = 6, seed: int = 0, *, ties: bool = True) -> m.Scored:
@@ -29,14 +47,14 @@ def multi(n: int = 150, k: int = 6, seed: int = 0, *, ties: bool = True) -> m.Sc
     logits = (rng.normal(size=(n, k)) + truth).astype(np.float32)
     if ties:
         logits = np.round(logits, 0)
-    return m.Scored("multi_label", logits, truth, np.linspace(0.3, 0.7, k))
+    return m.from_logits("multi_label", logits, truth, np.linspace(0.3, 0.7, k))
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("classes", [5, 3])  # 3: two classes have no sample in the scored data
 def test_single_label(seed: int, classes: int) -> None:
-    scored = single(seed=seed, classes=classes)
-    truth, predicted = scored.truth, scored.logits_NK.argmax(1)
+    logits, truth = answers(seed=seed, classes=classes)
+    scored, predicted = m.from_logits("single_label", logits, truth), logits.argmax(1)
     present = sorted(set(truth))
     values = m.summary(scored)
     options: dict[str, Any] = {"labels": present, "average": "macro", "zero_division": 0}
@@ -45,7 +63,7 @@ def test_single_label(seed: int, classes: int) -> None:
         "macro_f1": 100 * sk.f1_score(truth, predicted, **options),
         "macro_precision": 100 * sk.precision_score(truth, predicted, **options),
         "macro_recall": 100 * sk.recall_score(truth, predicted, **options),
-        "loss": sk.log_loss(truth, m.softmax(scored.logits_NK.astype(np.float64)), labels=range(5)),
+        "loss": sk.log_loss(truth, m.softmax(logits), labels=range(5)),
         "num_classes_scored": classes,
     }
     assert values.keys() == expected.keys()
@@ -118,10 +136,56 @@ def test_weights_are_repetitions(scored: m.Scored, metric: Any) -> None:
     weights_BN[0, :20] = 1  # classes may be missing from a resample
     for value, weights in zip(m.score(metric, scored, weights_BN), weights_BN, strict=True):
         rows = np.repeat(np.arange(len(scored)), weights.astype(int))
-        repeated = m.Scored(
-            scored.task, scored.logits_NK[rows], scored.truth[rows], scored.thresholds_K
-        )
+        repeated = taken(scored, rows)
         assert value == pytest.approx(m.score(metric, repeated)[0], abs=1e-9)
+
+
+def test_blocks_are_joined_as_if_they_were_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, truth = answers(n=100, k=7)
+    whole = m.from_logits("single_label", logits, truth)
+    parts = (slice(0, 0), slice(0, 64), slice(64, 100))
+    joined = m.join([m.from_logits("single_label", logits[p], truth[p]) for p in parts])
+    labels = multi()
+    monkeypatch.setattr(m, "_BLOCK_VALUES", 50)  # seven samples, or eight, at a time
+    small = m.from_logits("single_label", logits, truth)
+    assert whole.chosen_N is not None
+    assert whole.chosen_N.dtype == small.chosen_N.dtype == joined.chosen_N.dtype == np.int64
+    for other in (joined, small):
+        for name in ("truth", "chosen_N", "confidence_N", "loss_N"):
+            np.testing.assert_array_equal(getattr(whole, name), getattr(other, name), name)
+    again = m.from_logits("multi_label", labels.logits_NK, labels.truth, labels.thresholds_K)
+    np.testing.assert_array_equal(again.predicted, multi().predicted)
+    assert m.summary(again) == pytest.approx(m.summary(multi()), abs=1e-12)
+
+
+def test_single_label_answers_do_not_grow_with_the_classes() -> None:
+    few, many = (single(n=40, k=k) for k in (3, 3000))
+    assert few.logits_NK is many.logits_NK is None
+    sizes = [sum(getattr(v, "nbytes", 0) for v in vars(s).values()) for s in (few, many)]
+    assert sizes[0] == sizes[1] == 40 * 4 * 8
+
+
+@pytest.mark.parametrize("task", ["single_label", "multi_label"])
+def test_no_wide_copy_of_the_logits(task: Any) -> None:
+    logits = np.zeros((4000, 1000), np.float32)  # 16 MB
+    truth = np.zeros(4000 if task == "single_label" else logits.shape, np.uint8).astype(
+        np.int64 if task == "single_label" else np.uint8
+    )
+    tracemalloc.start()
+    try:
+        m.summary(m.from_logits(task, logits, truth))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # Of several labels also three boolean matrices of 4 MB.
+    limit_mb = 30 if task == "single_label" else 50
+    assert peak / 1e6 < limit_mb, "a float64 copy alone has 32 MB, and more of them were made"
+
+
+def test_confidence_is_the_probability() -> None:
+    logits, truth = answers()
+    scored = m.from_logits("single_label", logits, truth)
+    np.testing.assert_array_equal(scored.confidence_N, m.softmax(logits).max(axis=1))
 
 
 def test_probabilities_survive_large_logits() -> None:
@@ -129,16 +193,16 @@ def test_probabilities_survive_large_logits() -> None:
     with np.errstate(all="raise", under="ignore"):
         np.testing.assert_allclose(m.softmax(logits), [[1, 0, 0], [0, 1, 0]], **NEAR)
         np.testing.assert_allclose(m.sigmoid(logits)[0], [1, 0, 0.5], **NEAR)
-        assert m.loss(m.Scored("single_label", logits, np.array([1, 1]))) == 1000
+        assert m.loss(m.from_logits("single_label", logits, np.array([1, 1]))) == 1000
         truth = np.array([[1, 0, 1], [0, 1, 1]])
-        assert np.isfinite(m.loss(m.Scored("multi_label", logits, truth)))
+        assert np.isfinite(m.loss(m.from_logits("multi_label", logits, truth)))
 
 
 def test_agreement() -> None:
     logits = np.eye(4, dtype=np.float32)
-    a = m.Scored("single_label", logits, np.arange(4))
-    assert m.agreement(a, m.Scored("single_label", np.roll(logits, 1, 0), np.arange(4))) == 0
-    assert m.agreement(a, m.Scored("single_label", logits * 9, np.zeros(4, int))) == 100
+    a = m.from_logits("single_label", logits, np.arange(4))
+    assert m.agreement(a, m.from_logits("single_label", np.roll(logits, 1, 0), np.arange(4))) == 0
+    assert m.agreement(a, m.from_logits("single_label", logits * 9, np.zeros(4, int))) == 100
     one, other = multi(), multi()
     other.logits_NK[0, 0] = 50 if one.predicted[0, 0] == 0 else -50
     assert m.agreement(one, other) == pytest.approx(100 * 149 / 150)

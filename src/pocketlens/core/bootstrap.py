@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.core.metrics import Metric, Scored, score
+from pocketlens.core.metrics import Metric, Scored, ranking, score
 
 NUM_RESAMPLES = 2000
 _CHUNK_WEIGHTS = 4_000_000  # float64 weights held at a time: 32 MB
@@ -45,7 +45,7 @@ def paired_drop(
     assert len(reference) == len(other)
     plain = float(score(metric, reference)[0] - score(metric, other)[0])
     if np.array_equal(reference.predicted, other.predicted) and (
-        metric != "map" or np.array_equal(reference.logits_NK, other.logits_NK)
+        metric != "map" or np.array_equal(ranking(reference), ranking(other))
     ):
         return Drop(plain, 0.0, 0.0)  # every resample would say the same
     unit_N = _unit_indices(units, len(reference))

@@ -1,14 +1,18 @@
-"""Scores over logits and labels: pure functions, in percent.
+"""Scores over answers and labels: pure functions, in percent.
 
 Every score takes `weights_BN`, one row of sample weights a bootstrap resample, and gives one
 value a row; a single row of ones is the plain score. So the figure in the table and the figures
 behind its interval come from the same lines.
+
+Of single-label answers three figures a sample are kept, so that memory does not grow with the
+number of classes; a ranking (mAP) needs all logits of multi-label ones, which are gone through a
+block of rows at a time: a float64 copy of them would be twice their size.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -22,6 +26,9 @@ Metric = Literal["macro_f1", "accuracy", "map"]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
+
+#: Values that are worked on as float64 at a time: 8 MB.
+_BLOCK_VALUES: Final = 1_000_000
 
 DEFAULT_METRIC: Final[Mapping[Task, Metric]] = {"single_label": "macro_f1", "multi_label": "map"}
 
@@ -70,32 +77,91 @@ def probabilities(logits_NK: NDArray[Any], task: Task) -> Floats:
 
 @dataclass(frozen=True)
 class Scored:
-    """What a network said of N samples, beside the truth.
+    """What a network said of N samples, beside the truth; `from_logits` makes it.
 
     Attributes:
         task: decides how logits are read.
-        logits_NK: float32.
+        num_classes: K.
         truth: class indices N (single-label) or a 0/1 matrix NK (multi-label).
+        loss_N: cross entropy, or binary cross entropy as a mean over the classes; in nats.
+        chosen_N: the most probable class (single-label).
+        confidence_N: its probability, 0 to 1 (single-label).
+        logits_NK: float32 (multi-label).
         thresholds_K: above which probability a label is given (multi-label).
     """
 
     task: Task
-    logits_NK: NDArray[np.float32]
+    num_classes: int
     truth: NDArray[Any]
+    loss_N: Floats
+    chosen_N: Ints | None = None
+    confidence_N: Floats | None = None
+    logits_NK: NDArray[np.float32] | None = None
     thresholds_K: Floats | None = None
 
     def __len__(self) -> int:
-        return len(self.logits_NK)
+        return len(self.loss_N)
 
     @property
     def predicted(self) -> NDArray[Any]:
         """Class indices N, or the 0/1 matrix NK of labels given."""
-        if self.task == "single_label":
-            chosen: Ints = self.logits_NK.argmax(axis=1)
-            return chosen
+        if self.chosen_N is not None:
+            return self.chosen_N
+        logits_NK = ranking(self)
         thresholds = 0.5 if self.thresholds_K is None else self.thresholds_K
-        given: Bools = sigmoid(self.logits_NK) >= thresholds
+        given: Bools = np.empty(logits_NK.shape, dtype=np.bool_)
+        for rows in _blocks(logits_NK):
+            given[rows] = sigmoid(logits_NK[rows]) >= thresholds
         return given
+
+
+def from_logits(
+    task: Task,
+    logits_NK: NDArray[np.float32],
+    truth: NDArray[Any],
+    thresholds_K: Floats | None = None,
+) -> Scored:
+    """Read logits as answers.
+
+    Args:
+        truth: class indices N (single-label) or a 0/1 matrix NK (multi-label).
+        thresholds_K: of multi-label answers; 0.5 when None.
+    """
+    num_samples, num_classes = logits_NK.shape
+    assert len(truth) == num_samples
+    loss_N = np.empty(num_samples)
+    if task == "multi_label":
+        for rows in _blocks(logits_NK):
+            loss_N[rows] = _binary_loss(logits_NK[rows], truth[rows])
+        return Scored(
+            task, num_classes, truth, loss_N, logits_NK=logits_NK, thresholds_K=thresholds_K
+        )
+    chosen_N = np.empty(num_samples, dtype=np.int64)
+    confidence_N = np.empty(num_samples)
+    for rows in _blocks(logits_NK):
+        x = logits_NK[rows].astype(np.float64)
+        chosen_N[rows] = x.argmax(axis=1)
+        top = x.max(axis=1)
+        total = np.exp(x - top[:, None]).sum(axis=1)
+        confidence_N[rows] = 1 / total
+        loss_N[rows] = np.log(total) + top - x[np.arange(len(x)), truth[rows]]
+    return Scored(task, num_classes, truth, loss_N, chosen_N, confidence_N)
+
+
+def join(parts: Sequence[Scored]) -> Scored:
+    """Single-label answers of several blocks as one, in this order."""
+    assert parts
+    assert all(part.task == "single_label" for part in parts)
+    columns = ((part.truth, part.loss_N, part.chosen_N, part.confidence_N) for part in parts)
+    return Scored(
+        "single_label", parts[0].num_classes, *map(np.concatenate, zip(*columns, strict=True))
+    )
+
+
+def ranking(scored: Scored) -> NDArray[np.float32]:
+    """`logits_NK` of multi-label answers."""
+    assert scored.logits_NK is not None, "single-label answers keep no logits"
+    return scored.logits_NK
 
 
 def score(metric: Metric, scored: Scored, weights_BN: Floats | None = None) -> Floats:
@@ -116,11 +182,11 @@ def accuracy(scored: Scored, weights_BN: Floats) -> Floats:
 def class_scores(scored: Scored, weights_BN: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """Precision, recall, F1 and support, each BK; 0 where a quotient has no meaning."""
     predicted, truth = scored.predicted, scored.truth
-    num_classes = scored.logits_NK.shape[1]
+    num_classes = scored.num_classes
     if scored.task == "multi_label":
-        hits = weights_BN @ (predicted & (truth == 1)).astype(np.float64)
-        given = weights_BN @ predicted.astype(np.float64)
-        support = weights_BN @ truth.astype(np.float64)
+        hits = _weighted_sum(weights_BN, predicted & (truth == 1))
+        given = _weighted_sum(weights_BN, predicted)
+        support = _weighted_sum(weights_BN, truth)
     else:
         shape = (len(weights_BN), num_classes)
         hits, given, support = np.zeros(shape), np.zeros(shape), np.zeros(shape)
@@ -150,13 +216,13 @@ def average_precision(scored: Scored, weights_BN: Floats) -> tuple[Floats, Float
     AP = sum over thresholds n of (R_n - R_{n-1}) P_n, equal scores being one threshold; the
     definition that scikit-learn's `average_precision_score` uses.
     """
-    positives = scored.truth == 1
-    ap = np.zeros((len(weights_BN), scored.logits_NK.shape[1]))
+    logits_NK, positives = ranking(scored), scored.truth == 1
+    ap = np.zeros((len(weights_BN), scored.num_classes))
     # A row a sample, so that sorting samples moves whole rows: 2 ns a weight instead of 30.
     weights_NB = np.ascontiguousarray(weights_BN.T)
     for k in np.flatnonzero(positives.any(axis=0)):
-        order = np.argsort(-scored.logits_NK[:, k], kind="stable")
-        falling = scored.logits_NK[order, k]
+        order = np.argsort(-logits_NK[:, k], kind="stable")
+        falling = logits_NK[order, k]
         last_of_equal = np.append(np.flatnonzero(np.diff(falling)), len(order) - 1)
         # Recall grows at thresholds with a positive alone; the others add nothing to the area.
         at = np.flatnonzero(positives[order, k])
@@ -171,7 +237,7 @@ def average_precision(scored: Scored, weights_BN: Floats) -> tuple[Floats, Float
         last_B = hits_TB[-1].copy()
         precision_TB = np.divide(hits_TB, given_TB, out=hits_TB, where=given_TB > 0)
         ap[:, k] = _divide(np.einsum("tb,tb->b", gained_TB, precision_TB), last_B)
-    return ap, weights_BN @ positives.astype(np.float64)
+    return ap, _weighted_sum(weights_BN, positives)
 
 
 _METRICS: Final[Mapping[Metric, Callable[[Scored, Floats], Floats]]] = {
@@ -183,12 +249,7 @@ _METRICS: Final[Mapping[Metric, Callable[[Scored, Floats], Floats]]] = {
 
 def loss(scored: Scored) -> float:
     """Mean cross entropy (single-label) or binary cross entropy (multi-label), in nats."""
-    x = scored.logits_NK.astype(np.float64)
-    if scored.task == "single_label":
-        top = x.max(axis=1, keepdims=True)
-        log_sum = np.log(np.exp(x - top).sum(axis=1)) + top[:, 0]
-        return float(np.mean(log_sum - x[np.arange(len(x)), scored.truth]))
-    return float(np.mean(np.maximum(x, 0) - x * scored.truth + np.log1p(np.exp(-np.abs(x)))))
+    return float(np.mean(scored.loss_N))
 
 
 def summary(scored: Scored) -> dict[str, float]:
@@ -205,8 +266,9 @@ def summary(scored: Scored) -> dict[str, float]:
         "num_classes_scored": int(present.sum()),
     }
     if scored.task == "multi_label":
-        hits = float((scored.predicted & (scored.truth == 1)).sum())
-        given, true = float(scored.predicted.sum()), float(scored.truth.sum())
+        predicted = scored.predicted
+        hits = float((predicted & (scored.truth == 1)).sum())
+        given, true = float(predicted.sum()), float(scored.truth.sum())
         values["map"] = float(mean_average_precision(scored, one)[0]) * 100
         values["micro_precision"] = 100 * hits / given if given else 0.0
         values["micro_recall"] = 100 * hits / true if true else 0.0
@@ -229,7 +291,7 @@ def per_class(scored: Scored) -> dict[str, Floats]:
 
 def confusion_matrix(scored: Scored) -> Ints:
     """Counts KK of single-label samples: rows are the truth, columns the prediction."""
-    num_classes = scored.logits_NK.shape[1]
+    num_classes = scored.num_classes
     flat = scored.truth * num_classes + scored.predicted
     return np.bincount(flat, minlength=num_classes**2).reshape(num_classes, num_classes)
 
@@ -247,6 +309,27 @@ def _running_sum(rows_TB: Floats) -> Floats:
     for above, row in itertools.pairwise(rows_TB):
         row += above
     return rows_TB
+
+
+def _binary_loss(logits_NK: NDArray[np.float32], truth_NK: NDArray[Any]) -> Floats:
+    x = logits_NK.astype(np.float64)
+    result: Floats = np.mean(np.maximum(x, 0) - x * truth_NK + np.log1p(np.exp(-np.abs(x))), axis=1)
+    return result
+
+
+def _weighted_sum(weights_BN: Floats, values_NK: NDArray[Any]) -> Floats:
+    """`weights_BN @ values_NK`, the values as float64 a block at a time."""
+    total = np.zeros((len(weights_BN), values_NK.shape[1]))
+    for rows in _blocks(values_NK):
+        total += weights_BN[:, rows] @ values_NK[rows].astype(np.float64)
+    return total
+
+
+def _blocks(values_NK: NDArray[Any]) -> Iterator[slice]:
+    """Slices of so many rows that a float64 copy stays small."""
+    size = max(1, _BLOCK_VALUES // values_NK.shape[1])
+    for start in range(0, len(values_NK), size):
+        yield slice(start, start + size)
 
 
 def _divide(a: Floats, b: Floats) -> Floats:

@@ -1,15 +1,22 @@
-"""Logits of a bundle over samples: what every score is computed from."""
+"""Answers of a bundle over samples: what every score is computed from."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pocketlens.core.examples import Examples
-from pocketlens.core.metrics import Scored
+from pocketlens.core.metrics import Scored, from_logits, join
 from pocketlens.core.predictor import Predictor
+from pocketlens.core.stream import batched
 from pocketlens.progress import bar
+
+#: Answers that are reduced together.
+_BLOCK: Final = 64
 
 
 @dataclass(frozen=True)
@@ -28,23 +35,42 @@ class Outcome:
 
 
 def collect(predictor: Predictor, examples: Examples, *, text: str = "scoring") -> Outcome:
-    """Ask the network about every sample, in order; memory holds the logits only."""
+    """Ask the network about every sample, in order.
+
+    Single-label answers are reduced as they come, so that memory holds three figures a sample
+    however many classes there are; multi-label ones are held as logits.
+    """
     task = predictor.manifest.task
-    logits_NK = np.zeros((len(examples), len(predictor.classes)), dtype=np.float32)
+    num_classes = len(predictor.classes)
     kept: list[int] = []
     errors: dict[str, str] = {}
     not_finite = 0
-    requests = (examples.request(i) for i in range(len(examples)))
-    with bar(text, len(examples)) as advance:
-        for i, answer in enumerate(predictor.answers(requests)):
-            advance()
-            if answer.logits_K is None:
-                errors[examples.samples[i].path] = answer.error or ""
-                not_finite += answer.not_finite
-                continue
-            logits_NK[len(kept)] = answer.logits_K
-            kept.append(i)
+
+    def rows() -> Iterator[NDArray[np.float32]]:
+        nonlocal not_finite
+        requests = (examples.request(i) for i in range(len(examples)))
+        with bar(text, len(examples)) as advance:
+            for i, answer in enumerate(predictor.answers(requests)):
+                advance()
+                if answer.logits_K is None:
+                    errors[examples.samples[i].path] = answer.error or ""
+                    not_finite += answer.not_finite
+                    continue
+                kept.append(i)
+                yield answer.logits_K
+
+    if task == "multi_label":
+        logits_NK = np.zeros((len(examples), num_classes), dtype=np.float32)
+        for row, logits_K in enumerate(rows()):
+            logits_NK[row] = logits_K
+        truth = examples.truth[kept] if len(kept) < len(examples) else examples.truth
+        scored = from_logits(task, logits_NK[: len(kept)], truth, predictor.thresholds_K)
+    else:
+        none = from_logits(task, np.zeros((0, num_classes), np.float32), examples.truth[:0])
+        blocks = (
+            from_logits(task, np.stack(block), examples.truth[kept[-len(block) :]])
+            for block in batched(rows(), _BLOCK)
+        )
+        scored = join([none, *blocks])
     left = examples if len(kept) == len(examples) else examples.take(kept)
-    thresholds = predictor.thresholds_K if task == "multi_label" else None
-    scored = Scored(task, logits_NK[: len(kept)], left.truth, thresholds)
     return Outcome(left, scored, errors, not_finite)

@@ -6,9 +6,10 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from pocketlens.core import metrics
@@ -67,40 +68,74 @@ def damage(metric: Metric, reference: Outcome, others: Mapping[str, Outcome]) ->
 def flips(reference: Outcome, others: Mapping[str, Outcome]) -> list[Flip]:
     """Photos whose answer changed, a few of each variant, those that changed most first."""
     examples, classes = reference.examples, reference.examples.classes
-    task = reference.scored.task
-    truth = reference.scored.truth
-    before_NK = metrics.probabilities(reference.scored.logits_NK, task)
+    before, truth = reference.scored.predicted, reference.scored.truth
+    describe = _changed_class if reference.scored.chosen_N is not None else _changed_label
     found: list[Flip] = []
     thumbnails: dict[int, str | None] = {}
     for row, outcome in others.items():
-        after_NK = metrics.probabilities(outcome.scored.logits_NK, task)
+        after = outcome.scored.predicted
         changed = np.flatnonzero(~_same(reference.scored, outcome.scored))
-        # The photos whose answer moved most come first; of several labels only those that were
-        # given or taken away count.
-        moved_NK = np.abs(after_NK - before_NK)
-        if task == "multi_label":
-            differs_NK = reference.scored.predicted != outcome.scored.predicted
-            moved_NK = np.where(differs_NK, moved_NK, -1)
-        moved = moved_NK.max(axis=1)[changed]
-        for i in changed[np.argsort(-moved, kind="stable")][:_MAX_FLIPS]:
+        moves = describe(reference.scored, outcome.scored, changed)
+        for move in sorted(moves, key=lambda move: -move.size)[:_MAX_FLIPS]:
+            i = move.sample
             if i not in thumbnails:
-                thumbnails[i] = _thumbnail(examples, int(i))
-            k = int(moved_NK[i].argmax())
-            both = task == "multi_label"
+                thumbnails[i] = _thumbnail(examples, i)
             found.append(
                 Flip(
                     row=row,
                     filename=examples.samples[i].path,
                     truth=_names(truth[i], classes),
-                    before=_names(reference.scored.predicted[i], classes),
-                    after=_names(outcome.scored.predicted[i], classes),
-                    confidence_before=float(before_NK[i, k] if both else before_NK[i].max()) * 100,
-                    confidence_after=float(after_NK[i, k] if both else after_NK[i].max()) * 100,
-                    changed=classes[k] if both else "",
+                    before=_names(before[i], classes),
+                    after=_names(after[i], classes),
+                    confidence_before=move.before * 100,
+                    confidence_after=move.after * 100,
+                    changed="" if move.label is None else classes[move.label],
                     thumbnail=thumbnails[i],
                 )
             )
     return found
+
+
+class _Move(NamedTuple):
+    """How far one sample's answer moved.
+
+    `before` and `after` are the confidences, 0 to 1: of the class that was named each time, or
+    of the `label` that was given or taken away.
+    """
+
+    sample: int
+    size: float
+    before: float
+    after: float
+    label: int | None = None
+
+
+def _changed_class(reference: Scored, other: Scored, changed: NDArray[np.int64]) -> list[_Move]:
+    """Single-label: the sum of both confidences orders them.
+
+    A class named with confidence a had at most 1 - b once another was named with b, so the sum
+    less one is the least by which either class's probability moved; no other class's is needed.
+    """
+    assert reference.confidence_N is not None
+    assert other.confidence_N is not None
+    pairs = zip(reference.confidence_N[changed], other.confidence_N[changed], strict=True)
+    return [
+        _Move(int(i), float(a + b - 1), float(a), float(b))
+        for i, (a, b) in zip(changed, pairs, strict=True)
+    ]
+
+
+def _changed_label(reference: Scored, other: Scored, changed: NDArray[np.int64]) -> list[_Move]:
+    """Multi-label: the largest move among the labels that were given or taken away."""
+    differs_NK = reference.predicted != other.predicted
+    logits = metrics.ranking(reference), metrics.ranking(other)
+    moves = []
+    for i in changed:
+        before_K, after_K = (metrics.sigmoid(logits_NK[i]) for logits_NK in logits)
+        moved_K = np.where(differs_NK[i], np.abs(after_K - before_K), -1)
+        k = int(moved_K.argmax())
+        moves.append(_Move(int(i), float(moved_K[k]), float(before_K[k]), float(after_K[k]), k))
+    return moves
 
 
 def _names(predicted: Any, classes: Sequence[str]) -> str:

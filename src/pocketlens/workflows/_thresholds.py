@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from pocketlens.core.bundle import Bundle, Manifest, write_bundle
-from pocketlens.core.metrics import Scored
+from pocketlens.core.metrics import Scored, ranking
 from pocketlens.core.thresholds import MIN_POSITIVES, Thresholds, find_thresholds
 from pocketlens.progress import say, warn
 from pocketlens.workflows._parts import examples_of
@@ -30,13 +30,13 @@ def with_own_thresholds(scored: Scored) -> Scored:
     """
     if scored.task == "single_label":
         return scored
-    found = find_thresholds(scored.logits_NK, scored.truth)
+    found = find_thresholds(ranking(scored), scored.truth)
     return replace(scored, thresholds_K=found.per_class_K)
 
 
 def with_thresholds(manifest: Manifest, scored: Scored) -> Manifest:
     """The manifest with thresholds that are found on these validation answers."""
-    found = find_thresholds(scored.logits_NK, scored.truth)
+    found = find_thresholds(ranking(scored), scored.truth)
     names = [name for name, few in zip(manifest.classes, found.global_K, strict=True) if few]
     if names:
         say(
