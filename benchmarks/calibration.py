@@ -23,7 +23,7 @@ import pocketlens as pl
 from pocketlens.core import metrics
 from pocketlens.core.bundle import Bundle, read_bundle
 from pocketlens.core.examples import Examples
-from pocketlens.core.metrics import Scored
+from pocketlens.core.scored import Scored
 from pocketlens.explain.choice import Choice
 from pocketlens.workflows._calibration_choice import CHOICES
 from pocketlens.workflows._parts import examples_of

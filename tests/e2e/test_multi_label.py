@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score
 import pocketlens as pl
 from pocketlens.cli import run
 from pocketlens.core.bundle import read_bundle
-from pocketlens.core.metrics import Scored
+from pocketlens.core.scored import Scored
 from pocketlens.core.thresholds import find_thresholds
 from pocketlens.measures.score import collect
 from pocketlens.workflows._parts import examples_of

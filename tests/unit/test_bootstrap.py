@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from pocketlens.core.bootstrap import Drop, paired_drop
-from pocketlens.core.metrics import Scored, from_logits, score
+from pocketlens.core.metrics import score
+from pocketlens.core.scored import Scored, from_logits
 
 
 def scored(right: np.ndarray, *, scale: float = 1.0) -> Scored:

@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score
 
 from pocketlens.core.dataset import Sample, make_dataset
 from pocketlens.core.examples import Examples, make_examples
-from pocketlens.core.metrics import from_logits, sigmoid, softmax
+from pocketlens.core.scored import from_logits, sigmoid, softmax
 from pocketlens.measures.score import Outcome
 from pocketlens.workflows import _details as details
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from pocketlens.core.metrics import sigmoid
+from pocketlens.core.scored import sigmoid
 from pocketlens.core.thresholds import DEFAULT, MIN_POSITIVES, find_thresholds
 
 

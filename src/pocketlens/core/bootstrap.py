@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.core.metrics import Metric, Scored, ranking, score
+from pocketlens.core.metrics import Metric, score
+from pocketlens.core.scored import Scored, ranking
 
 NUM_RESAMPLES = 2000
 _CHUNK_WEIGHTS = 4_000_000  # float64 weights held at a time: 32 MB

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -25,8 +25,6 @@ from pocketlens.core.text import one_line
 
 SCHEMA: Final = 1
 SPLIT: Final = "split.json"
-
-_OF_SYSTEMS: Final = ("desktop.ini", "Thumbs.db")
 
 
 @dataclass(frozen=True)
@@ -197,7 +195,7 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
 
     Raises:
         BundleError: no bundle, an unknown schema, a missing or altered file, a file outside
-            the directory or one that no hash covers; each with its own message.
+            the directory, or an ONNX file with weights in another; each with its own message.
     """
     root = Path(path)
     if not (root / MANIFEST).is_file():
@@ -216,7 +214,6 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
     try:
         for name, digest in manifest.files.items():
             _check_file(root, name, digest)
-        _refuse_unlisted(root, manifest.files)
     except OSError as error:
         raise BundleError(f"{root} can't be read: {error.strerror}") from error
     return Bundle(root, manifest)
@@ -250,25 +247,6 @@ def _refuse_weights_elsewhere(root: Path, name: str) -> None:
             f"{root}: {name} keeps weights in another file ({one_line(other)}), so its hash says "
             "nothing of its answers; import the original ONNX file again"
         )
-
-
-def _refuse_unlisted(root: Path, names: Iterable[str]) -> None:
-    """A runtime may read what lies beside a model, and no hash would tell that it changed."""
-    listed = {PurePosixPath(name) for name in (MANIFEST, *names)}
-    folders = {folder for name in listed for folder in name.parents}
-    pending = [root]
-    while pending:
-        for file in sorted(pending.pop().iterdir()):
-            name = PurePosixPath(file.relative_to(root).as_posix())
-            # Systems leave such behind without being asked; nothing of ours reads them.
-            if name in listed or file.name.startswith(".") or file.name in _OF_SYSTEMS:
-                continue
-            if name not in folders or file.is_symlink():
-                raise BundleError(
-                    f"{root}: the manifest does not name {one_line(str(name))}; remove it, or "
-                    "keep it outside the bundle"
-                )
-            pending.append(file)
 
 
 def write_bundle(

@@ -18,7 +18,7 @@ from pocketlens.core.bundle import Manifest
 from pocketlens.core.dataset import Box
 from pocketlens.core.decode import MAX_PIXELS
 from pocketlens.core.errors import ImageError, UserError
-from pocketlens.core.metrics import Floats, probabilities
+from pocketlens.core.scored import Floats, probabilities
 from pocketlens.core.session import Session
 from pocketlens.core.stream import batched, run_ahead
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.core.metrics import Bools, Floats, sigmoid
+from pocketlens.core.scored import Bools, Floats, sigmoid
 
 MIN_POSITIVES: Final = 5
 

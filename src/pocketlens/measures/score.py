@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.core.examples import Examples
-from pocketlens.core.metrics import Scored, from_logits, join
 from pocketlens.core.predictor import Predictor
+from pocketlens.core.scored import Scored, from_logits, join
 from pocketlens.core.stream import batched
 from pocketlens.progress import bar
 

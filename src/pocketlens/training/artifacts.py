@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pocketlens.core.dataset import Dataset
-from pocketlens.core.metrics import Scored, confusion_matrix, per_class
+from pocketlens.core.metrics import confusion_matrix, per_class
+from pocketlens.core.scored import Scored
 from pocketlens.core.split import Split
 from pocketlens.core.text import csv_cell
 from pocketlens.extras import require

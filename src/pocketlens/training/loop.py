@@ -14,9 +14,9 @@ import numpy as np
 from pocketlens.core import metrics
 from pocketlens.core.errors import UserError
 from pocketlens.core.examples import Examples
-from pocketlens.core.metrics import Scored
 from pocketlens.core.predictor import available_cores
 from pocketlens.core.preprocess import Preprocess
+from pocketlens.core.scored import Scored
 from pocketlens.progress import bar, say, warn
 from pocketlens.training import checkpoint
 from pocketlens.training.config import TrainConfig

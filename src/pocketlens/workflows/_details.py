@@ -16,9 +16,10 @@ from pocketlens.core import metrics
 from pocketlens.core.bundle import Bundle
 from pocketlens.core.comparison import ClassDamage, Flip
 from pocketlens.core.examples import Examples
-from pocketlens.core.metrics import Metric, Scored
+from pocketlens.core.metrics import Metric
 from pocketlens.core.predictor import read_bytes
 from pocketlens.core.preprocess import Preprocess
+from pocketlens.core.scored import Scored, ranking, sigmoid
 from pocketlens.measures.score import Outcome
 
 _MAX_FLIPS: Final = 24
@@ -128,10 +129,10 @@ def _changed_class(reference: Scored, other: Scored, changed: NDArray[np.int64])
 def _changed_label(reference: Scored, other: Scored, changed: NDArray[np.int64]) -> list[_Move]:
     """Multi-label: the largest move among the labels that were given or taken away."""
     differs_NK = reference.predicted != other.predicted
-    logits = metrics.ranking(reference), metrics.ranking(other)
+    logits = ranking(reference), ranking(other)
     moves = []
     for i in changed:
-        before_K, after_K = (metrics.sigmoid(logits_NK[i]) for logits_NK in logits)
+        before_K, after_K = (sigmoid(logits_NK[i]) for logits_NK in logits)
         moved_K = np.where(differs_NK[i], np.abs(after_K - before_K), -1)
         k = int(moved_K.argmax())
         moves.append(_Move(int(i), float(moved_K[k]), float(before_K[k]), float(after_K[k]), k))

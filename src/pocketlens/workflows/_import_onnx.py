@@ -15,8 +15,8 @@ from pocketlens import plugins
 from pocketlens.core.bundle import Bundle, Input, Lineage, Manifest, write_bundle
 from pocketlens.core.dataset import Task
 from pocketlens.core.errors import UserError
-from pocketlens.core.metrics import probabilities
 from pocketlens.core.preprocess import Preprocess
+from pocketlens.core.scored import probabilities
 from pocketlens.core.session import Session, SessionOptions
 from pocketlens.core.text import one_line
 from pocketlens.extras import require, versions

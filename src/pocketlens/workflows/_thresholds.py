@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from pocketlens.core.bundle import Bundle, Manifest, write_bundle
-from pocketlens.core.metrics import Scored, ranking
+from pocketlens.core.scored import Scored, ranking
 from pocketlens.core.thresholds import MIN_POSITIVES, Thresholds, find_thresholds
 from pocketlens.progress import say, warn
 from pocketlens.workflows._parts import examples_of

@@ -8,7 +8,8 @@ from typing import Any
 
 from pocketlens.core import metrics
 from pocketlens.core.errors import UserError
-from pocketlens.core.metrics import Metric, Scored
+from pocketlens.core.metrics import Metric
+from pocketlens.core.scored import Scored
 from pocketlens.measures.score import Outcome, collect
 from pocketlens.progress import warn
 from pocketlens.workflows._parts import Part, examples_of

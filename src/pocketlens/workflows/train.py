@@ -19,9 +19,9 @@ from pocketlens.core.dataset import Dataset
 from pocketlens.core.directory import refuse_existing
 from pocketlens.core.errors import DataError, UserError
 from pocketlens.core.examples import Examples, make_examples
-from pocketlens.core.metrics import Scored
 from pocketlens.core.predictor import Predictor
 from pocketlens.core.preprocess import Preprocess
+from pocketlens.core.scored import Scored
 from pocketlens.core.split import Split, make_split
 from pocketlens.extras import require, versions
 from pocketlens.measures.operations import count_operations
