@@ -60,16 +60,16 @@ def files_below(root: str | Path, findings: Findings) -> Iterator[File]:
                 continue
             path = f"{folder}{os.sep}{entry.name}" if folder else entry.name
             if entry.is_symlink():
-                target = os.path.realpath(entry.path)
-                here = os.path.realpath(os.path.join(top, folder))
-                circle = os.path.isdir(target) and (
-                    target in trail or f"{here}{os.sep}".startswith(f"{target}{os.sep}")
-                )
-                if circle or not os.path.exists(entry.path):
-                    findings.add("broken_link", path)
+                if os.path.isdir(entry.path):
+                    target = os.path.realpath(entry.path)
+                    here = os.path.realpath(os.path.join(top, folder))
+                    if target in trail or f"{here}{os.sep}".startswith(f"{target}{os.sep}"):
+                        findings.add("broken_link", path)
+                    else:
+                        below.append((path, trail | {target}))
                     continue
-                if os.path.isdir(target):
-                    below.append((path, trail | {target}))
+                if not os.path.exists(entry.path):
+                    findings.add("broken_link", path)
                     continue
             if entry.is_dir():
                 below.append((path, trail))
