@@ -118,7 +118,7 @@ def test_the_cache_is_right_and_never_needed(root, cache, monkeypatch):
     os.utime(changed, ns=(1, 1))
     assert "fish" in read_dataset(root).classes
     whole = read_dataset(root)
-    for damage in (b"", b"\xff", b'{"aihub": 1}\n[1]\n', store.read_bytes()[:-40], b"[]\n" * 9):
+    for damage in (b"", b"\xff", b'{"aihub": 2}\n[1]\n', store.read_bytes()[:-40], b"[]\n" * 9):
         store.write_bytes(damage)
         assert read_dataset(root) == whole
     lines = store.read_text().splitlines()

@@ -161,6 +161,7 @@ def _samples(
     """Samples in the order of the rows; equal texts are one object, so 100,000 rows stay small."""
     labels_of: dict[str, tuple[str, ...]] = {}
     texts: dict[str, str] = {}
+    extras: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def cell(row: list[str], column: int | None) -> str:
         text = row[column].strip() if column is not None and column < len(row) else ""
@@ -183,12 +184,13 @@ def _samples(
         if label not in labels_of:
             parts = (part.strip() for part in label.split(SEPARATOR))
             labels_of[label] = tuple(dict.fromkeys(part for part in parts if part))
+        extra = tuple(cell(row, column) for column in columns.extra)
         yield Sample(
             path,
             labels_of[label],
             group=cell(row, columns.group) or None,
             part=part,
-            extra=tuple(cell(row, column) for column in columns.extra),
+            extra=extras.setdefault(extra, extra),
         )
 
 
@@ -197,25 +199,25 @@ def _agreeing(samples: list[Sample], findings: Findings) -> list[Sample]:
 
     The same photo in two parts stays, so that it is seen as a leak.
     """
-    labels_of: dict[str, set[str]] = {}
+    first: dict[str, tuple[str, ...]] = {}
+    several: dict[str, set[str]] = {}  # only photos with different labels, which are few
     for sample in samples:
-        if sample.labels:
-            labels_of.setdefault(sample.path, set()).update(sample.labels)
-    seen: set[tuple[str, Part | None]] = set()
+        if sample.labels and first.setdefault(sample.path, sample.labels) != sample.labels:
+            several.setdefault(sample.path, {*first[sample.path]}).update(sample.labels)
+    seen: dict[Part | None, set[str]] = {None: set(), "train": set(), "val": set(), "test": set()}
     kept: list[Sample] = []
     for sample in samples:
-        key = (sample.path, sample.part)
+        path, again = sample.path, sample.path in seen[sample.part]
         if not sample.labels:
-            findings.add("missing_label", sample.path)
-        elif len(labels_of[sample.path]) > 1:
-            if key not in seen:
-                names = " / ".join(sorted(labels_of[sample.path]))
-                findings.add("conflicting_rows", f"{sample.path}: {names}")
-            seen.add(key)
-        elif key in seen:
-            findings.add("repeated_row", sample.path)
+            findings.add("missing_label", path)
+            continue
+        seen[sample.part].add(path)
+        if path in several:
+            if not again:
+                findings.add("conflicting_rows", f"{path}: {' / '.join(sorted(several[path]))}")
+        elif again:
+            findings.add("repeated_row", path)
         else:
-            seen.add(key)
             kept.append(sample)
     return kept
 
@@ -283,7 +285,7 @@ class _Photos:
     def _names(self) -> dict[str, str | None]:
         if self._by_name is None:
             self._by_name = {}
-            for path, _ in files_below(self._root, self._findings):
+            for path in files_below(self._root, self._findings):
                 name = os.path.basename(path)
                 for key in {name, os.path.splitext(name)[0]} if is_photo(name) else ():
                     known = self._by_name.setdefault(key, path)
