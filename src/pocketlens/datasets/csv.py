@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from pocketlens.core.dataset import Dataset, Part, Sample, Task, make_dataset
+from pocketlens.core.dataset import LABEL_SEPARATOR, Dataset, Part, Sample, Task, make_dataset
 from pocketlens.core.errors import DataError
 from pocketlens.core.problems import Findings
 from pocketlens.datasets._layout import (
@@ -31,7 +31,6 @@ from pocketlens.datasets._photos import MESSAGES, files_below
 
 EXTRA = ""
 
-SEPARATOR: Final = "|"
 #: In the order of preference: a patient's photos must stay together, not only a lesion's.
 _GROUP_COLUMNS: Final = (
     "group", "group_id", "patient_id", "patient", "subject_id", "subject", "lesion_id", "fabric",
@@ -182,7 +181,7 @@ def _samples(
             continue
         label = cell(row, columns.label)
         if label not in labels_of:
-            parts = (part.strip() for part in label.split(SEPARATOR))
+            parts = (part.strip() for part in label.split(LABEL_SEPARATOR))
             labels_of[label] = tuple(dict.fromkeys(part for part in parts if part))
         extra = tuple(cell(row, column) for column in columns.extra)
         yield Sample(
