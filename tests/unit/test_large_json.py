@@ -37,7 +37,7 @@ def test_any_piece_size(chunk, indent, tmp_path, monkeypatch):
 
 
 def test_what_is_no_json_is_refused_wherever_it_is_cut(tmp_path, monkeypatch):
-    monkeypatch.setattr(_json, "_CHUNK", 8)
+    monkeypatch.setattr(_json, "_CHUNK", 64)
     path, text = tmp_path / "x.json", json.dumps(VALUE)
     rng = random.Random(0)
 
@@ -47,7 +47,7 @@ def test_what_is_no_json_is_refused_wherever_it_is_cut(tmp_path, monkeypatch):
         except ValueError:
             return True
 
-    for cut in range(1, len(text), 7):
+    for cut in range(1, len(text), 29):
         path.write_text(text[:cut])
         assert refused()
         damaged = list(text)
