@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 LIMIT_MB = 150
 LIMIT_GROWTH = 1.33
@@ -53,7 +54,7 @@ def main() -> int:
     return int(any(r["more_mb"] > LIMIT_MB or r["growth"] > LIMIT_GROWTH for r in rows))
 
 
-def compare(name: str, sizes: tuple[int, int], *, symbolic: bool) -> Iterator[dict[str, object]]:
+def compare(name: str, sizes: tuple[int, int], *, symbolic: bool) -> Iterator[dict[str, Any]]:
     """A row for a format in both sizes; a second for AI-Hub's cache."""
     runs: dict[str, list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
