@@ -156,21 +156,21 @@ def make_dataset(
     )
 
 
-def check_class_names(dataset: Dataset) -> None:
+def check_class_names(task: Task, classes: Sequence[str]) -> None:
     """Refuse class names that could not be told from several joined ones.
 
     Raises:
         DataError: a photo may have several labels, and a class name has a `|`.
     """
-    if dataset.task == "single_label":
+    if task == "single_label":
         return
-    for name in dataset.classes:
+    for name in classes:
         if LABEL_SEPARATOR in name:
             new = name.replace(LABEL_SEPARATOR, "/")
             raise DataError(
                 f"the class name {name!r} has a {LABEL_SEPARATOR}, which joins the labels of a "
-                f"photo with several; rename it in the data, or by `rename: {{{name!r}: {new!r}}}` "
-                "in a YAML file that describes the data"
+                f"photo with several; rename it, in data by `rename: {{{name!r}: {new!r}}}` of a "
+                "YAML file that describes it"
             )
 
 

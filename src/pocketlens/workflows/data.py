@@ -59,7 +59,7 @@ def read_dataset(
         if option not in known:
             raise UserError(f"{name} data {_NO_USE[option]}")
     dataset: Dataset = plugin.read(root, plugins.configure(plugin, options))
-    check_class_names(dataset)
+    check_class_names(dataset.task, dataset.classes)
     dataset = replace(dataset, split_groups=split_groups)
     return dataset if exclude is None else _without(dataset, Path(exclude).expanduser())
 
@@ -186,7 +186,7 @@ def as_dataset(data: DataLike) -> Dataset:
     """
     if not isinstance(data, Dataset):
         return read_dataset(data)
-    check_class_names(data)
+    check_class_names(data.task, data.classes)
     return data
 
 
