@@ -1,7 +1,7 @@
 """Reading the arrays of a large JSON file item by item, so that memory holds what is kept of them.
 
-COCO's own training annotations are 450 MB, most of them outlines; parsed as a whole they take
-several GB.
+Most of a COCO file is outlines that nothing here needs: parsed as a whole, 100,000 photos with
+200,000 of them took 580 MB, like this 115 MB.
 """
 
 from __future__ import annotations

@@ -70,9 +70,8 @@ def files_below(root: str | Path, findings: Findings) -> Iterator[str]:
 
 
 def _listed(folder: str) -> tuple[list[str], list[str], list[str]]:
-    """Names of a folder's files, folders and links. (Directory entries would take thrice as much
-    memory, which counts where 100,000 files lie in one folder.)
-    """
+    """Names of a folder's files, folders and links."""
+    # Names alone: directory entries hold their paths too, and one folder may have 100,000.
     files: list[str] = []
     folders: list[str] = []
     links: list[str] = []
