@@ -91,6 +91,14 @@ def test_one_picture_under_two_labels(name, tmp_path):  # 11
         assert text in conflict.examples[0]
 
 
+@pytest.mark.parametrize("name", ["coco", "voc", "yolo"])
+def test_one_picture_with_other_sets_of_labels(name, tmp_path):  # 11
+    shots = [*GOOD, GOOD[0]._replace(name="copy.jpg", label="b")]
+    data = read_dataset(write(name, tmp_path, shots))
+    assert data.task == "multi_label"
+    assert "copy.jpg (b)" in told(data)["label_conflict"].examples[0]
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("crop", ["same", "other"])
 def test_one_picture_in_two_parts(name, crop, tmp_path):  # 11
