@@ -129,8 +129,8 @@ def test_calibration_photos_are_never_scored(photos: Path, tmp_path: Path) -> No
 def test_class_balanced_choice() -> None:
     from pocketlens.workflows.compress import class_balanced
 
-    labels = ["a"] * 90 + ["b"] * 8 + ["c"] * 2
-    chosen = [labels[i] for i in class_balanced(labels, 20, seed=0)]
+    labels = [("a",)] * 90 + [("b",)] * 8 + [("c",)] * 2
+    chosen = [labels[i][0] for i in class_balanced(labels, 20, seed=0)]
     assert (chosen.count("a"), chosen.count("b"), chosen.count("c")) == (10, 8, 2)
     assert class_balanced(labels, 20, 0) == class_balanced(labels, 20, 0)
     assert class_balanced(labels, 20, 0) != class_balanced(labels, 20, 1)

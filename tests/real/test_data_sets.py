@@ -1,7 +1,9 @@
 """Counts of the real data sets, as their README says."""
 
+import csv
 import json
 import os
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pocketlens import plugins
+from pocketlens.core.split import make_split
 from pocketlens.workflows.check import check
 from pocketlens.workflows.data import identities, read_dataset
 from support import layouts
@@ -48,6 +51,41 @@ def test_counts(name):
     assert len(identities(data).identities) == num_samples
 
 
+def test_every_folder_is_counted():
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir()}
+    text = (ROOT / "README.md").read_text("utf-8")
+    listed = set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+    assert folders == listed == set(EXPECTED)
+
+
+def test_groups_of_real_data_are_not_divided(tmp_path):
+    """Fabrics, crops of one photo, and patients made up for the lesions, five photos each."""
+    table = tmp_path / "labels.csv"
+    with (ROOT / "skin_lesions" / "labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with table.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "patient_id", "label"])
+        for i, row in enumerate(rows):
+            image = ROOT.resolve() / "skin_lesions" / row["image"]
+            writer.writerow([image, f"P{i * 7 % 240}", row["label"]])
+    for place, key, number in (
+        (ROOT / "stitchingnet", lambda s: s.group, 11),
+        (ROOT / "pill_aihub", lambda s: s.path, 267),
+        (table, lambda s: s.group, 240),
+    ):
+        data = read_dataset(place)
+        keys = identities(data).identities
+        part_of = make_split(data.samples, keys).part_of()
+        parts: dict[str, set[str]] = {}
+        for sample, identity in zip(data.samples, keys, strict=True):
+            if identity in part_of:
+                parts.setdefault(key(sample), set()).add(part_of[identity])
+        assert len(parts) == number
+        assert {len(found) for found in parts.values()} == {1}
+        assert set.union(*parts.values()) == {"train", "val", "test"}
+
+
 def test_pills():
     data = read_dataset(ROOT / "pill_aihub")
     photos = Counter(part for part, _ in {(s.part, s.path) for s in data.samples})
@@ -85,7 +123,17 @@ def test_class_counts():
     fruits = read_dataset(ROOT / "fruits")
     train = Counter(s.labels[0] for s in fruits.samples if s.part == "train")
     assert train == {"apple": 250, "lemon": 250, "raspberry": 250, "mango": 60}
-    assert read_dataset(ROOT / "imagenet_200").extra_columns == ("class_index",)
+    test = Counter(s.labels[0] for s in fruits.samples if s.part == "test")
+    assert test.keys() == train.keys()
+    assert all(150 <= count <= 180 for count in test.values())  # "about 166 each"
+    cifar = Counter((s.part, s.labels[0]) for s in read_dataset(ROOT / "cifar10").samples)
+    assert Counter((part, count) for (part, _), count in cifar.items()) == {
+        ("train", 800): 10,
+        ("test", 200): 10,
+    }
+    imagenet = read_dataset(ROOT / "imagenet_200")
+    assert imagenet.extra_columns == ("class_index",)
+    assert [s.extra for s in imagenet.samples] == [(str(i),) for i in range(2, 1000, 5)]
 
 
 @pytest.mark.parametrize("name", ["pill_aihub", "coco_mini"])

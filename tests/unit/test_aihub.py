@@ -118,12 +118,29 @@ def test_the_cache_is_right_and_never_needed(root, cache, monkeypatch):
     os.utime(changed, ns=(1, 1))
     assert "fish" in read_dataset(root).classes
     whole = read_dataset(root)
-    for damage in (b"", b"\xff", b'{"aihub": 1}\n[1]\n', store.read_bytes()[:-40], b"[]\n" * 9):
+    for damage in (b"", b"\xff", b'{"aihub": 2}\n[1]\n', store.read_bytes()[:-40], b"[]\n" * 9):
         store.write_bytes(damage)
         assert read_dataset(root) == whole
     lines = store.read_text().splitlines()
     store.write_text("\n".join([lines[0], lines[1].replace('\\"dl_name', "dl_name")]))
     assert read_dataset(root) == whole
+
+
+def test_the_cache_is_written_again_only_from_the_first_difference(root, cache):
+    layouts.aihub(root)
+    read_dataset(root)
+    [store] = cache.rglob("*.jsonl")
+    lines, written = store.read_text().splitlines(), store.stat().st_ino
+    assert len(lines) == 4
+    read_dataset(root)
+    assert store.stat().st_ino == written
+    for number in (3, 2, 1):  # the last, then the last again, then the only one
+        path = json.loads(lines[number])[0]
+        (root / path).unlink()
+        if number > 1:
+            read_dataset(root)
+            assert store.read_text().splitlines() == lines[:number]
+    assert [path.name for path in store.parent.iterdir()] == [store.name]
 
 
 def test_a_cache_that_cannot_be_written(root, tmp_path, monkeypatch):

@@ -1,6 +1,5 @@
 """What the annotated formats have in common; numbers in comments are lines of FAULTS."""
 
-import json
 import os
 from pathlib import Path
 
@@ -119,33 +118,6 @@ def test_links_in_a_circle_and_to_nowhere(name, tmp_path):  # Data sets 16
     data = boxes(tmp_path, name)
     assert len(data) == 3
     assert found(data)["broken_link"][0] == 2
-
-
-@pytest.mark.parametrize("name", WITH_BOXES)
-def test_strange_class_names_stay_text(name, tmp_path):  # Data sets 12
-    strange = ["..", "CON", "=cmd()", "알약 💊", "Cat", "cat"]
-    if name == "yolo":
-        layouts.yolo(tmp_path)
-        table = tmp_path / "data.yaml"
-        table.write_text("train: images/train\nnames: ['..', '=cmd()', '알약 💊']", "utf-8")
-        assert set(boxes(tmp_path, name).class_counts()) == {"..", "=cmd()", "알약 💊"}
-        return
-    photos = {"1.jpg": [(label, (i, i, 9, 9)) for i, label in enumerate(strange)]}
-    if name == "aihub":
-        layouts.aihub(tmp_path, {"1.jpg": [(f"k{i}", (i, i, 9, 9)) for i in range(6)]})
-        for path in tmp_path.rglob("*.json"):
-            number = int(path.parent.name[1])
-            text = path.read_text("utf-8").replace(f'"k{number}"', f'"{strange[number]}"')
-            path.write_text(text, "utf-8")
-    elif name == "coco":
-        layouts.coco(tmp_path, {"1.jpg": []})
-        target = tmp_path / "annotations" / "instances_train2017.json"
-        target.write_text(json.dumps(layouts.instances(photos, strange)), "utf-8")
-    else:
-        layouts.voc(tmp_path, {"1.jpg": []})
-        xml = layouts.voc_xml("1.jpg", photos["1.jpg"])
-        (tmp_path / "Annotations" / "1.xml").write_text(xml, "utf-8")
-    assert boxes(tmp_path, name).classes == tuple(sorted(strange))
 
 
 def test_options_that_a_format_lacks(tmp_path):

@@ -98,6 +98,21 @@ def test_photo_found_by_its_name_unless_ambiguous(tmp_path):  # 14
     assert kinds(data) == {"ambiguous_photo": (1, ("same",))}
 
 
+def test_links_of_one_photo_are_no_choice(tmp_path):
+    table(tmp_path, "image,label\nx,a\n", "p/x.jpg")
+    (tmp_path / "latest").symlink_to(tmp_path / "p")
+    (tmp_path / "gone.jpg").symlink_to("nowhere.jpg")
+    data = read(tmp_path, Config())
+    assert [s.path for s in data.samples] == ["latest/x.jpg"]
+    assert kinds(data) == {"broken_link": (1, ("gone.jpg",))}
+
+
+def test_a_table_given_by_name_does_not_speak_for_other_photos(tmp_path):
+    table(tmp_path, "image,label\np/x.jpg,a\n", "p/x.jpg", "p/y.jpg", "q/z.jpg")
+    assert kinds(read(tmp_path, Config())) == {"photo_without_annotation": (1, ("p/y.jpg",))}
+    assert read(tmp_path / "labels.csv", Config()).problems == ()
+
+
 def test_windows_and_absolute_paths(tmp_path):
     table(tmp_path, f"image,label\nx\\1.jpg,a\n{tmp_path}/x/2.jpg,b\n", "x/1.jpg", "x/2.jpg")
     assert [s.path for s in read(tmp_path, Config()).samples] == ["x/1.jpg", "x/2.jpg"]

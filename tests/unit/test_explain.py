@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from time import process_time
+
 import numpy as np
 import pytest
 
@@ -172,8 +175,32 @@ def test_choices_cover_what_is_rare(choose) -> None:  # type: ignore[no-untyped-
     assert chosen == choose(features, 12, 0)
     assert {labels[i] for i in chosen} == {"c0", "c1", "c2"}
     rare = sum(labels[i] != "c0" for i in chosen)
-    random = [class_balanced([""] * 200, 12, seed) for seed in range(20)]
+    random = [class_balanced([()] * 200, 12, seed) for seed in range(20)]
     assert rare > np.mean([sum(labels[i] != "c0" for i in some) for some in random])
+
+
+def test_several_labels_are_all_balanced() -> None:
+    rng = np.random.default_rng(0)
+    shares = {"person": 0.9, "dog": 0.3, "cat": 0.05, "toaster": 0.01}
+    labels = [tuple(n for n, share in shares.items() if rng.random() < share) for _ in range(2000)]
+    chosen = class_balanced(labels, 60, 0)
+    assert len(set(chosen)) == 60
+    assert chosen == class_balanced(labels, 60, 0) != class_balanced(labels, 60, 1)
+    counts = Counter(name for i in chosen for name in labels[i] or ("",))
+    assert min(counts[name] for name in ("cat", "dog", "toaster", "")) >= 12
+    # `person` is on nearly all photos and needs none of its own.
+    first = class_balanced([names[:1] for names in labels], 60, 0)
+    assert counts["toaster"] > sum("toaster" in labels[i] for i in first)
+    assert sorted(class_balanced(labels, 5000, 0)) == list(range(2000))
+
+
+def test_choosing_from_many_takes_no_time() -> None:
+    rng = np.random.default_rng(0)
+    names = np.array([f"class {i}" for i in range(80)])
+    labels = [tuple(names[rng.integers(0, 80, n)]) for n in rng.integers(0, 5, 100_000)]
+    start = process_time()
+    assert len(class_balanced(labels, 50_000, 0)) == 50_000
+    assert process_time() - start < 5  # it took 0.3
 
 
 def test_k_centre_is_near_every_sample() -> None:

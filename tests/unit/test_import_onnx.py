@@ -107,6 +107,13 @@ def test_external_data_beside_is_taken_in(given: Path) -> None:
         assert predictor.logits(np.ones((1, 3, 16, 16), np.float32))[0, 2] == pytest.approx(3)
 
 
+def test_class_names_that_labels_could_be_joined_of(given: Path) -> None:
+    (given / "names.txt").write_text("a|b\nc\nd\n")
+    with pytest.raises(UserError, match=r"class name 'a\|b' has a \|"):
+        load(given, multi_label=True)
+    assert load(given).manifest.classes == ("a|b", "c", "d")
+
+
 @pytest.mark.parametrize("content", [b"", b"not onnx at all", b"\x80\x04pickle"])
 def test_a_file_that_is_no_onnx(given: Path, content: bytes) -> None:
     (given / "net.onnx").write_bytes(content)

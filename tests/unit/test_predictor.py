@@ -16,6 +16,7 @@ from pocketlens.core.errors import ImageError, UserError
 from pocketlens.core.predictor import Predictor, Request, available_cores, read_bytes
 from pocketlens.core.preprocess import Preprocess
 from pocketlens.core.session import FakeSession
+from pocketlens.workflows.predict import to_dict
 
 #: The input is the pixels divided by 255, so that a fake network can read colours from it.
 PLAIN = Preprocess(8, 8, "stretch", mean=(0, 0, 0), std=(1, 1, 1))
@@ -157,6 +158,10 @@ def test_multi_label() -> None:
     assert found[1].labels == ()
     assert found[1].confidence == pytest.approx(1 / (1 + np.exp(4)))
     assert found[2].labels == ("red", "blue")
+    assert found[0].info == {"red": {"wavelength": 700}}
+    assert found[1].info == {}
+    assert to_dict(found[2])["info"] == {"red": {"wavelength": 700}}
+    assert "info" not in to_dict(found[1])
 
 
 def test_a_network_for_other_classes(session: FakeSession) -> None:

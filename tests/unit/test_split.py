@@ -141,7 +141,18 @@ def test_leaks_of_given_parts_stay_in_the_later_one(parts, kept):  # Data sets, 
         keys.append("leak")
     split = make_split(samples, keys)
     assert [part for part in ("train", "val", "test") if "leak" in getattr(split, part)] == [kept]
-    assert "1 samples" in split.notes[0]
+    first = parts.split()[0]
+    assert split.notes == (
+        f"1 samples whose photo is also in a later part are not used: leak-{first}",
+    )
+
+
+def test_one_photo_under_two_labels_is_named():  # Data sets, 11
+    samples = [Sample(f"{i}.jpg", ("ab"[i % 2],)) for i in range(20)]
+    keys = [str(i // 2) if i < 10 else str(i) for i in range(20)]
+    [note] = make_split(samples, keys).notes
+    assert note.startswith("5 photos (or boxes) are there under different labels")
+    assert note.endswith("0.jpg (a) = 1.jpg (b); 2.jpg (a) = 3.jpg (b); 4.jpg (a) = 5.jpg (b); …")
 
 
 def test_given_parts_that_divide_a_group_are_said():

@@ -1,12 +1,15 @@
 """Whole groups in one part, or every group in every part."""
 
+import csv
+from collections import defaultdict
+
 import pytest
 
 import pocketlens as pl
 from pocketlens.core.dataset import Sample
 from pocketlens.core.split import Split, make_split
 from pocketlens.workflows.check import check
-from pocketlens.workflows.data import read_dataset
+from pocketlens.workflows.data import identities, read_dataset
 from support import layouts
 
 SAMPLES = [
@@ -100,3 +103,81 @@ def test_parts_that_divide_groups_are_no_news_when_asked_for(fabric_photos):
     ]
     assert "divide" in " ".join(make_split(samples, KEYS).notes)
     assert "divide" not in " ".join(make_split(samples, KEYS, groups="inside").notes)
+
+
+def parts_of(data, key):
+    """Which parts the samples of one group (or photo) are in, after a split with several seeds."""
+    hashed = identities(data)
+    for seed in range(3):
+        part_of = make_split(
+            data.samples, hashed.identities, seed=seed, groups=data.split_groups
+        ).part_of()
+        assert set(part_of.values()) == {"train", "val", "test"}
+        found = defaultdict(set)
+        for sample, identity in zip(hashed.dataset.samples, hashed.identities, strict=True):
+            found[key(sample)].add(part_of[identity])
+        yield found
+
+
+def test_a_fabric_is_in_one_part(fabric_photos):
+    for found in parts_of(read_dataset(fabric_photos), lambda sample: sample.group):
+        assert found.keys() == set("ABCDEFG")
+        assert {len(parts) for parts in found.values()} == {1}
+
+
+@pytest.mark.parametrize("name", sorted(layouts.MAKERS))
+def test_all_crops_of_a_photo_are_in_one_part(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("POCKETLENS_CACHE", str(tmp_path / "cache"))
+    boxes = {
+        f"{i:02d}.jpg": [(("cat", "dog")[k % 2], (4 * k, 4, 20, 20)) for k in range(1 + i % 4)]
+        for i in range(40)
+    }
+    more = {"names": ("cat", "dog")} if name in ("coco", "yolo") else {}
+    layouts.MAKERS[name](tmp_path / "d", boxes, **more)
+    if name == "yolo":  # no part is given, so that all are divided
+        (tmp_path / "d" / "data.yaml").write_text("names: [cat, dog]")
+        for kind in ("images", "labels"):
+            (tmp_path / "d" / kind / "train").rename(tmp_path / "d" / kind / "all")
+    data = read_dataset(tmp_path / "d", labels=None if name == "aihub" else "boxes")
+    assert len(data) == 100
+    for found in parts_of(data, lambda sample: sample.path):
+        assert len(found) == 40
+        assert {len(parts) for parts in found.values()} == {1}
+
+
+@pytest.fixture
+def patients(tmp_path):
+    """30 patients with 1 to 6 photos; the first photos of patients 0 and 1 are the same bytes."""
+    rows, number = [], 0
+    for patient in range(30):
+        for k in range(1 + patient % 6):
+            name = f"{number}.jpg"
+            layouts.photo(tmp_path / name, 0 if k == 0 and patient < 2 else 100 + number)
+            rows.append((name, ("melanoma", "other")[number % 3 > 0], f"P{patient}"))
+            number += 1
+    with (tmp_path / "labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("image", "label", "patient_id"), *rows])
+    return tmp_path
+
+
+def test_a_patient_is_in_one_part(patients):
+    data = read_dataset(patients)
+    for found in parts_of(data, lambda sample: sample.group):
+        assert len(found) == 30
+        assert {len(parts) for parts in found.values()} == {1}
+        assert found["P0"] == found["P1"], "they share a photo"
+    assert "group_leak" not in {problem.kind for problem in check(data).problems}
+
+
+def test_patients_that_the_table_divides_are_said(patients):
+    text = (patients / "labels.csv").read_text().splitlines()
+    lines = [f"{line},{('train', 'train', 'test')[i % 3]}" for i, line in enumerate(text[1:])]
+    (patients / "labels.csv").write_text("\n".join([f"{text[0]},split", *lines]))
+    found = {problem.kind: problem for problem in check(read_dataset(patients)).problems}
+    assert found["group_leak"].count > 10
+
+
+def test_patients_may_be_divided_where_that_is_asked_for(patients):
+    data = read_dataset(patients, split_groups="inside")
+    found = next(parts_of(data, lambda sample: sample.group))
+    assert any(len(parts) > 1 for parts in found.values())

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from pocketlens.core.errors import DataError
 
@@ -17,6 +17,8 @@ Part = Literal["train", "val", "test"]
 #: `across`: a group is in one part only; `inside`: each group is divided between the parts.
 SplitGroups = Literal["across", "inside"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
+#: Joins the labels of one photo in tables, of data as of predictions.
+LABEL_SEPARATOR: Final = "|"
 
 
 class Box(NamedTuple):
@@ -152,6 +154,24 @@ def make_dataset(
         extra_columns=extra_columns,
         problems=tuple(problems),
     )
+
+
+def check_class_names(task: Task, classes: Sequence[str]) -> None:
+    """Refuse class names that could not be told from several joined ones.
+
+    Raises:
+        DataError: a photo may have several labels, and a class name has a `|`.
+    """
+    if task == "single_label":
+        return
+    for name in classes:
+        if LABEL_SEPARATOR in name:
+            new = name.replace(LABEL_SEPARATOR, "/")
+            raise DataError(
+                f"the class name {name!r} has a {LABEL_SEPARATOR}, which joins the labels of a "
+                f"photo with several; rename it, in data by `rename: {{{name!r}: {new!r}}}` of a "
+                "YAML file that describes it"
+            )
 
 
 def file_hash(path: str) -> str:

@@ -24,6 +24,8 @@ class Examples:
         truth: class indices N (single-label) or a 0/1 matrix NK (multi-label).
         unknown_classes: classes of the data that the network doesn't know, left out.
         num_dropped: samples left out for that reason.
+        num_only_unknown: samples with several labels, all of them unknown: they stay, as showing
+            none of the network's classes.
     """
 
     dataset: Dataset
@@ -33,6 +35,7 @@ class Examples:
     truth: NDArray[Any]
     unknown_classes: tuple[str, ...] = ()
     num_dropped: int = 0
+    num_only_unknown: int = 0
 
     @property
     def untested_classes(self) -> tuple[str, ...]:
@@ -66,6 +69,7 @@ class Examples:
             self.truth[np.asarray(indices, dtype=np.int64)],
             self.unknown_classes,
             self.num_dropped,
+            self.num_only_unknown,
         )
 
 
@@ -104,15 +108,24 @@ def make_examples(
         kept.append(i)
     samples = tuple(dataset.samples[i] for i in kept)
     truth: NDArray[Any]
+    num_only_unknown = 0
     if multi:
         truth = np.zeros((len(samples), len(classes)), dtype=np.uint8)
         for row, sample in enumerate(samples):
             truth[row, [number[name] for name in sample.labels if name in number]] = 1
+            num_only_unknown += bool(sample.labels) and number.keys().isdisjoint(sample.labels)
     else:
         truth = np.array([number[s.labels[0]] for s in samples], dtype=np.int64)
     unknown = tuple(name for name in dataset.classes if name not in number)
     return Examples(
-        dataset, classes, samples, tuple(identities[i] for i in kept), truth, unknown, num_dropped
+        dataset,
+        classes,
+        samples,
+        tuple(identities[i] for i in kept),
+        truth,
+        unknown,
+        num_dropped,
+        num_only_unknown,
     )
 
 

@@ -52,7 +52,7 @@ class Prediction:
         confidence: its probability, 0 to 1 (multi-label: of the most probable class).
         labels: multi-label: the classes above their threshold, the most probable first.
         probabilities_K: of all classes, in the order of `classes`.
-        info: what the bundle knows of the label.
+        info: what the bundle knows of the label; multi-label: of each label, by its name.
         error: why there is no answer, or None.
     """
 
@@ -210,6 +210,8 @@ class Predictor:
             order = np.argsort(-probs, kind="stable")
             labels = tuple(self.classes[i] for i in order if probs[i] >= self.thresholds_K[i])
         label = self.classes[top] if task == "single_label" else None
+        known = self.manifest.class_info
+        info = known.get(label, {}) if label else {n: known[n] for n in labels if known.get(n)}
         return Prediction(
             filename,
             self.classes,
@@ -218,7 +220,7 @@ class Predictor:
             labels=labels,
             probabilities_K=probs,
             box=box,
-            info=self.manifest.class_info.get(label or "", {}),
+            info=info,
         )
 
 

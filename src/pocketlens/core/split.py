@@ -14,10 +14,13 @@ from typing import Any, Final
 
 from pocketlens.core.dataset import PARTS, Part, Sample, SplitGroups
 from pocketlens.core.errors import DataError
+from pocketlens.core.text import one_line
 
 FRACTIONS: Final[Mapping[Part, float]] = {"train": 0.70, "val": 0.15, "test": 0.15}
 #: Where the data brings its own test part.
 CARVED: Final[Mapping[Part, float]] = {"train": 0.70 / 0.85, "val": 0.15 / 0.85}
+
+_MAX_NAMED: Final = 3
 
 _TIES: Final[tuple[Part, ...]] = ("train", "test", "val")
 
@@ -98,11 +101,19 @@ def make_split(
     kept = {} if keep is None else keep.part_of()
     parts: list[Part | None] = [_as_part(kept.get(key)) for key in identities]
     notes: list[str] = []
+    if conflicts := _conflicts(samples, identities):
+        notes.append(
+            f"{len(conflicts)} photos (or boxes) are there under different labels, which teaches "
+            f"and tests nothing; `check --exclude-to` lists them: {_some(conflicts)}"
+        )
     given = any(sample.part in ("val", "test") for sample in samples)
     if given:
         _use_given(samples, parts)
-        if num_leaks := _use_once(identities, parts):
-            notes.append(f"{num_leaks} samples whose photo is also in a later part are not used")
+        if leaks := _use_once(identities, parts):
+            names = _some(samples[i].path for i in leaks)
+            notes.append(
+                f"{len(leaks)} samples whose photo is also in a later part are not used: {names}"
+            )
         num_groups = _num_divided(samples, parts)
         if num_groups and groups == "across":
             notes.append(f"the data's own parts divide {num_groups} groups")
@@ -145,8 +156,28 @@ def _use_given(samples: Sequence[Sample], parts: list[Part | None]) -> None:
         parts[i] = parts[i] or (val if part == "val" else part)
 
 
-def _use_once(identities: Sequence[str], parts: list[Part | None]) -> int:
-    """Take photos of a later part out of the earlier ones; give the number of samples."""
+def _conflicts(samples: Sequence[Sample], identities: Sequence[str]) -> list[str]:
+    """Copies under different labels, a text for each."""
+    first: dict[str, Sample] = {}
+    found: dict[str, str] = {}
+    for key, sample in zip(identities, samples, strict=True):
+        other = first.setdefault(key, sample)
+        if key not in found and set(other.labels) != set(sample.labels):
+            found[key] = f"{_labelled(other)} = {_labelled(sample)}"
+    return list(found.values())
+
+
+def _labelled(sample: Sample) -> str:
+    return f"{sample.path} ({', '.join(sample.labels) or 'none'})"
+
+
+def _some(texts: Iterable[str]) -> str:
+    named = list(texts)
+    return "; ".join(map(one_line, named[:_MAX_NAMED])) + ("; …" if len(named) > _MAX_NAMED else "")
+
+
+def _use_once(identities: Sequence[str], parts: list[Part | None]) -> list[int]:
+    """Take photos of a later part out of the earlier ones; give the samples' positions."""
     photos: dict[Part | None, set[str]] = {part: set() for part in PARTS}
     for key, part in zip(identities, parts, strict=True):
         photos[part].add(_photo(key))
@@ -158,7 +189,7 @@ def _use_once(identities: Sequence[str], parts: list[Part | None]) -> int:
     leaks = [i for i, key in enumerate(identities) if _photo(key) in later[parts[i]]]
     for i in leaks:
         parts[i] = None
-    return len(leaks)
+    return leaks
 
 
 def _num_divided(samples: Sequence[Sample], parts: Sequence[Part | None]) -> int:

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 from pocketlens.core.dataset import Box, Part
 from pocketlens.core.problems import Findings
@@ -35,47 +35,57 @@ MESSAGES: Final[Mapping[str, str]] = {
 _LARGEST: Final = 1e9  # pixels; beyond it arithmetic with boxes would leave all sense
 
 
-class File(NamedTuple):
-    """A file: its path relative to the root, and what its directory says of it."""
+def files_below(root: str | Path, findings: Findings) -> Iterator[str]:
+    """All files, folder by folder in sorted order; links are followed, but in no circle.
 
-    path: str
-    entry: os.DirEntry[str]
-
-
-def files_below(root: str | Path, findings: Findings) -> Iterator[File]:
-    """All files, folder by folder in sorted order; links are followed, but in no circle."""
+    Yields:
+        Paths relative to the root.
+    """
     top = os.fspath(root)
     stack: list[tuple[str, frozenset[str]]] = [("", frozenset())]
     while stack:
         folder, trail = stack.pop()
-        below: list[tuple[str, frozenset[str]]] = []
         try:
-            with os.scandir(os.path.join(top, folder)) as entries:
-                found = sorted(entries, key=lambda entry: entry.name)
+            files, folders, links = _listed(os.path.join(top, folder))
         except OSError as error:
             findings.add("unreadable_folder", f"{folder or '.'}: {error.strerror}")
             continue
-        for entry in found:
+        prefix = f"{folder}{os.sep}" if folder else ""
+        trails = dict.fromkeys(folders, trail)
+        for name in links:
+            full = os.path.join(top, prefix + name)
+            if os.path.isdir(full):
+                target = os.path.realpath(full)
+                here = os.path.realpath(os.path.join(top, folder))
+                if target not in trail and not f"{here}{os.sep}".startswith(f"{target}{os.sep}"):
+                    trails[name] = trail | {target}
+                    continue
+            elif os.path.exists(full):
+                files.append(name)
+                continue
+            findings.add("broken_link", prefix + name)
+        for name in sorted(files):
+            yield prefix + name
+        stack += ((prefix + name, trails[name]) for name in sorted(trails, reverse=True))
+
+
+def _listed(folder: str) -> tuple[list[str], list[str], list[str]]:
+    """Names of a folder's files, folders and links."""
+    # Names alone: directory entries hold their paths too, and one folder may have 100,000.
+    files: list[str] = []
+    folders: list[str] = []
+    links: list[str] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
             if is_hidden(entry.name):
                 continue
-            path = f"{folder}{os.sep}{entry.name}" if folder else entry.name
             if entry.is_symlink():
-                target = os.path.realpath(entry.path)
-                here = os.path.realpath(os.path.join(top, folder))
-                circle = os.path.isdir(target) and (
-                    target in trail or f"{here}{os.sep}".startswith(f"{target}{os.sep}")
-                )
-                if circle or not os.path.exists(entry.path):
-                    findings.add("broken_link", path)
-                    continue
-                if os.path.isdir(target):
-                    below.append((path, trail | {target}))
-                    continue
-            if entry.is_dir():
-                below.append((path, trail))
+                links.append(entry.name)
+            elif entry.is_dir():
+                folders.append(entry.name)
             elif entry.is_file():
-                yield File(path, entry)
-        stack += reversed(below)
+                files.append(entry.name)
+    return files, folders, sorted(links)
 
 
 def part_in(path: str) -> Part | None:
@@ -108,10 +118,8 @@ class Photos:
 
     def __init__(self, paths: Iterable[str]) -> None:
         self._paths = [path for path in paths if is_photo(path)]
-        self._by_name: dict[str, list[str]] = {}
-        for path in self._paths:
-            self._by_name.setdefault(_key(os.path.basename(path)), []).append(path)
-        self._by_stem: dict[str, list[str]] | None = None
+        self._by_name = _Index((os.path.basename(path), path) for path in self._paths)
+        self._by_stem: _Index | None = None
         self._used: set[str] = set()
         self._part_of_folder: dict[str, Part | None] = {}
 
@@ -154,7 +162,7 @@ class Photos:
     def _candidates(self, name: str, part: Part | None) -> list[str]:
         base = os.path.basename(name)
         for index, key in ((self._by_name, base), (self._stems, os.path.splitext(base)[0])):
-            every = index.get(_key(key), []) if key else []
+            every = index.get(key)
             same = [path for path in every if self._part(path) == part]
             if not same and part is not None:
                 same = [path for path in every if self._part(path) is None]
@@ -169,13 +177,58 @@ class Photos:
         return self._part_of_folder[folder]
 
     @property
-    def _stems(self) -> dict[str, list[str]]:
+    def _stems(self) -> _Index:
         if self._by_stem is None:
-            self._by_stem = {}
-            for path in self._paths:
-                stem = os.path.splitext(os.path.basename(path))[0]
-                self._by_stem.setdefault(_key(stem), []).append(path)
+            self._by_stem = _Index(
+                (os.path.splitext(os.path.basename(path))[0], path) for path in self._paths
+            )
         return self._by_stem
+
+
+class LabelFiles:
+    """Label files that lie there, and those that a photo has; the rest have lost theirs."""
+
+    def __init__(self) -> None:
+        self._used: set[str] = set()
+        self._left: set[str] = set()
+
+    def use(self, path: str) -> None:
+        """A photo's label file."""
+        path = os.path.abspath(path)
+        self._used.add(path)
+        self._left.discard(path)
+
+    def add(self, path: str) -> None:
+        """A label file that lies there."""
+        path = os.path.abspath(path)
+        if path not in self._used:
+            self._left.add(path)
+
+    def unused(self) -> list[str]:
+        """Sorted paths of those without a photo; links to a used one count as used."""
+        if not self._left:
+            return []
+        used = set(map(os.path.realpath, self._used))  # slow, so only where something is left
+        return sorted({real for path in self._left if (real := os.path.realpath(path)) not in used})
+
+
+class _Index:
+    """Paths by a name; a list only where there are several, since nearly all names are unique."""
+
+    def __init__(self, named: Iterable[tuple[str, str]]) -> None:
+        self._first: dict[str, str] = {}
+        self._more: dict[str, list[str]] = {}
+        for name, path in named:
+            key = _key(name)
+            if self._first.setdefault(key, path) is not path:
+                self._more.setdefault(key, []).append(path)
+
+    def get(self, name: str) -> list[str]:
+        """All paths of a name; none for an empty one."""
+        key = _key(name)
+        if not key or key not in self._first:
+            return []
+        return [self._first[key], *self._more.get(key, ())]
 
 
 def _key(name: str) -> str:

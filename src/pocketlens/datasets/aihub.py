@@ -18,9 +18,9 @@ from typing import Any, Final, NamedTuple
 
 from pocketlens.core.dataset import Box, Dataset, Sample, make_dataset
 from pocketlens.core.problems import Findings
-from pocketlens.datasets._cache import cache_file, load_lines, store_lines
+from pocketlens.datasets._cache import CachedLines, cache_file
 from pocketlens.datasets._layout import heads, is_photo
-from pocketlens.datasets._photos import MESSAGES, File, Photos, as_box, files_below, part_in
+from pocketlens.datasets._photos import MESSAGES, Photos, as_box, files_below, part_in
 from pocketlens.progress import track
 
 EXTRA = ""
@@ -38,7 +38,7 @@ _OF_THE_PHOTO: Final = frozenset(
 #: A field with more values than this is no property of a drug.
 _MAX_VALUES: Final = 50
 _MAX_BYTES: Final = 4_000_000
-_CACHE_HEADER: Final = {"aihub": 1}
+_CACHE_HEADER: Final = {"aihub": 2}
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ def read(root: Path, config: Config) -> Dataset:
     findings = Findings(_MESSAGES)
     photos, annotations = [], []
     for file in files_below(root, findings):
-        if is_photo(file.path):
-            photos.append(file.path)
-        elif file.path.lower().endswith(".json"):
+        if is_photo(file):
+            photos.append(file)
+        elif file.lower().endswith(".json"):
             annotations.append(file)
     found = Photos(photos)
     samples: list[Sample] = []
@@ -102,36 +102,33 @@ def read(root: Path, config: Config) -> Dataset:
     )
 
 
-def _pills(root: Path, annotations: list[File]) -> Iterator[tuple[str, _Pill]]:
+def _pills(root: Path, annotations: list[str]) -> Iterator[tuple[str, _Pill]]:
     """What each file says, from the cache where size and time of change are still the same."""
-    store = cache_file("aihub", root)
     texts: dict[str, str] = {}
-    cached: dict[str, tuple[int, int, _Pill]] = {}
-    for line in load_lines(store, _CACHE_HEADER):
-        try:
-            path, size, mtime_ns, values = line
-            cached[path] = (size, mtime_ns, _thawed(values, texts))
-        except (TypeError, ValueError):
-            break
-    fresh: list[tuple[str, int, int, _Pill]] = []
-    num_read = 0
-    todo = annotations if cached else track(annotations, "reading annotations", len(annotations))
-    for path, entry in todo:
-        try:
-            status = entry.stat()
-        except OSError:
-            yield path, _Pill(fault="unreadable_annotation")
-            continue
-        stamp = (status.st_size, status.st_mtime_ns)
-        size, mtime_ns, pill = cached.get(path, (-1, -1, _Pill()))
-        if (size, mtime_ns) != stamp:
-            pill = _parsed(os.path.join(root, path), status.st_size, texts)
-            num_read += 1
-        fresh.append((path, *stamp, pill))
-        yield path, pill
-    if num_read or len(fresh) != len(cached):
-        lines = ((path, size, time, _frozen(pill)) for path, size, time, pill in fresh)
-        store_lines(store, _CACHE_HEADER, lines)
+    with CachedLines(cache_file("aihub", root), _CACHE_HEADER) as cache:
+        todo = annotations
+        for path in track(todo, "reading annotations", len(todo)) if cache.is_empty else todo:
+            full = os.path.join(root, path)
+            try:
+                status = os.stat(full)
+            except OSError:
+                yield path, _Pill(fault="unreadable_annotation")
+                continue
+            stamp = [status.st_size, status.st_mtime_ns]
+            pill = _known(cache.get(path), stamp, texts)
+            fresh = pill is None
+            pill = pill or _parsed(full, status.st_size, texts)
+            cache.put(path, [*stamp, _frozen(pill)], fresh=fresh)
+            yield path, pill
+
+
+def _known(line: Any, stamp: list[int], texts: dict[str, str]) -> _Pill | None:
+    """The pill of a line of the cache, where it is of this very file."""
+    try:
+        size, mtime_ns, values = line
+        return _thawed(values, texts) if [size, mtime_ns] == stamp else None
+    except (TypeError, ValueError):
+        return None
 
 
 def _parsed(path: str, size: int, texts: dict[str, str]) -> _Pill:

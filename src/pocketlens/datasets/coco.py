@@ -7,16 +7,16 @@ categories are classes, also those without a box; category ids may have holes.
 # (strings are measurably faster than Path objects over 100,000 files)
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from pocketlens.core.dataset import Dataset, Part, Sample, make_dataset
+from pocketlens.core.dataset import Box, Dataset, Part, Sample, make_dataset
 from pocketlens.core.errors import DataError
 from pocketlens.core.problems import Findings
+from pocketlens.datasets._json import read_arrays
 from pocketlens.datasets._layout import describes_photos, head, heads, is_photo
 from pocketlens.datasets._photos import (
     MESSAGES,
@@ -54,7 +54,17 @@ class _Photo(NamedTuple):
 
     path: str
     part: Part | None
-    samples: list[Sample]
+    things: list[tuple[str, Box | None]]
+
+
+class _Annotation(NamedTuple):
+    """What is kept of an annotation; the box only where boxes are asked for."""
+
+    number: Any
+    image: Any
+    category: Any
+    bbox: Any = None
+    crowd: bool = False
 
 
 def recognises(root: Path) -> bool:
@@ -75,17 +85,18 @@ def read(root: Path, config: Config) -> Dataset:
     top = root if root.is_dir() else _folder_of(root)
     photos, tables = [], []
     for file in files_below(top, findings):
-        if is_photo(file.path):
-            photos.append(file.path)
-        elif file.path.lower().endswith(".json"):
-            tables.append(file.path)
+        if is_photo(file):
+            photos.append(file)
+        elif file.lower().endswith(".json"):
+            tables.append(file)
     chosen = _instances(top, tables) if root.is_dir() else [os.path.relpath(root, top)]
     found = Photos(photos)
     samples: dict[tuple[str, Part | None], Sample] = {}  # labelled photos
+    texts: dict[tuple[str, ...], tuple[str, ...]] = {}  # equal labels are one object
     boxes: list[Sample] = []
     info: dict[str, dict[str, Any]] = {}
     for table in chosen:
-        value = _load(os.path.join(top, table))
+        value = _load(os.path.join(top, table), config.labels)
         if value is None:
             if not root.is_dir():
                 raise DataError(f"{root} is no COCO instances JSON")
@@ -94,14 +105,18 @@ def read(root: Path, config: Config) -> Dataset:
         names = _categories(value, info)
         for photo in _photos(value, names, table, found, config.labels, findings):
             if config.labels == "boxes":
-                if not photo.samples:
+                if not photo.things:
                     findings.add("photo_without_box", photo.path)
-                boxes += photo.samples
+                for label, box in photo.things:
+                    one = texts.setdefault((label,), (label,))
+                    boxes.append(Sample(photo.path, one, box=box, part=photo.part))
                 continue
             key = (photo.path, photo.part)
-            labels = {label for sample in photo.samples for label in sample.labels}
-            labels.update(samples[key].labels if key in samples else ())
-            samples[key] = Sample(photo.path, tuple(sorted(labels)), part=photo.part)
+            names_of = {label for label, _ in photo.things}
+            names_of.update(samples[key].labels if key in samples else ())
+            labels = tuple(sorted(names_of))
+            labels = texts.setdefault(labels, labels)
+            samples[key] = Sample(photo.path, labels, part=photo.part)
     # A file given by name doesn't speak for the photos of other parts.
     found.tell_unused(findings, parts=() if root.is_dir() else {None, *map(_part, chosen)})
     return make_dataset(
@@ -140,24 +155,44 @@ def _part(table: str) -> Part | None:
     return part_in_name(os.path.splitext(os.path.basename(table))[0]) or part_in(table)
 
 
-def _load(path: str) -> dict[str, Any] | None:
+def _load(path: str, labels: Labels) -> dict[str, list[Any]] | None:
+    """What matters of a file: images, annotations, categories; None where it is no such file."""
+    keep = {"images": _image, "categories": _itself}
     try:
-        with open(path, "rb") as file:
-            value = json.loads(file.read().decode("utf-8-sig"))
+        value = read_arrays(path, {**keep, "annotations": _boxed if labels == "boxes" else _named})
     except (OSError, ValueError, RecursionError):
         return None
-    lists = ("images", "annotations", "categories")
-    if not isinstance(value, dict) or not all(isinstance(value.get(k, []), list) for k in lists):
+    return value if value is not None and "images" in value else None
+
+
+def _itself(item: Any) -> Any:
+    return item
+
+
+def _image(item: Any) -> tuple[Any, Any]:
+    return (item.get("id"), item.get("file_name")) if isinstance(item, dict) else (None, None)
+
+
+def _named(item: Any) -> _Annotation | None:
+    if not isinstance(item, dict):
         return None
-    return value if "images" in value else None
+    return _Annotation(item.get("id"), item.get("image_id"), item.get("category_id"))
 
 
-def _categories(value: dict[str, Any], info: dict[str, dict[str, Any]]) -> dict[Any, str]:
+def _boxed(item: Any) -> _Annotation | None:
+    named = _named(item)
+    if named is None:
+        return None
+    return named._replace(bbox=item.get("bbox"), crowd=bool(item.get("iscrowd")))
+
+
+def _categories(value: dict[str, list[Any]], info: dict[str, dict[str, Any]]) -> dict[Any, str]:
     """Names by id; what else is known of a category goes into `info`."""
     names: dict[Any, str] = {}
     for category in value.get("categories", ()):
         if isinstance(category, dict) and isinstance(category.get("id"), int | str):
-            name = str(category.get("name", category["id"])).strip()
+            given = category.get("name")
+            name = ("" if given is None else str(given).strip()) or str(category["id"])
             names[category["id"]] = name
             known = {k: v for k, v in category.items() if isinstance(v, str | int | float)}
             info.setdefault(name, {k: v for k, v in known.items() if k not in ("id", "name")})
@@ -165,7 +200,7 @@ def _categories(value: dict[str, Any], info: dict[str, dict[str, Any]]) -> dict[
 
 
 def _photos(
-    value: dict[str, Any],
+    value: dict[str, list[Any]],
     names: dict[Any, str],
     table: str,
     found: Photos,
@@ -174,39 +209,34 @@ def _photos(
 ) -> Iterator[_Photo]:
     part = _part(table)
     photos: dict[Any, _Photo | None] = {}
-    for image in value["images"]:
-        name = image.get("file_name") if isinstance(image, dict) else None
-        key = image.get("id") if isinstance(image, dict) else None
+    for key, name in value["images"]:
         if not isinstance(name, str) or not isinstance(key, int | str):
             findings.add("unreadable_annotation", f"{table}: an image without id or file_name")
             continue
         path = found.find(name, findings, part=part, beside=table)
         photos[key] = None if path is None else _Photo(path, part, [])
-    texts = {name: (name,) for name in names.values()}
+    texts: dict[str, tuple[str, None]] = {name: (name, None) for name in names.values()}
     for annotation in value.get("annotations", ()):
-        if not isinstance(annotation, dict):
+        if annotation is None:
             findings.add("unreadable_annotation", f"{table}: an annotation that is no object")
             continue
-        where = f"{table}: annotation {annotation.get('id')}"
-        image_id, category = annotation.get("image_id"), annotation.get("category_id")
-        if not isinstance(image_id, int | str) or image_id not in photos:
+        where = f"{table}: annotation {annotation.number}"
+        image, category = annotation.image, annotation.category
+        if not isinstance(image, int | str) or image not in photos:
             findings.add("orphan_annotation", where)
             continue
         if not isinstance(category, int | str) or category not in names:
             findings.add("unknown_class", f"{where}: category {category}")
             continue
-        photo = photos[image_id]
+        photo = photos[image]
         if photo is None:
             continue
-        sample = Sample(photo.path, texts[names[category]], part=part)
-        if labels == "boxes":
-            if annotation.get("iscrowd"):
-                findings.add("crowd_box", where)
-                continue
-            box = as_box(annotation.get("bbox"))
-            if box is None:
-                findings.add("malformed_box", where)
-                continue
-            sample = replace(sample, box=box)
-        photo.samples.append(sample)
+        if labels == "photos":
+            photo.things.append(texts[names[category]])
+        elif annotation.crowd:
+            findings.add("crowd_box", where)
+        elif (box := as_box(annotation.bbox)) is None:
+            findings.add("malformed_box", where)
+        else:
+            photo.things.append((names[category], box))
     yield from (photo for photo in photos.values() if photo is not None)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from pocketlens.core.dataset import Dataset, Part, Sample, Task, make_dataset
+from pocketlens.core.dataset import LABEL_SEPARATOR, Dataset, Part, Sample, Task, make_dataset
 from pocketlens.core.errors import DataError
 from pocketlens.core.problems import Findings
 from pocketlens.datasets._layout import (
@@ -27,10 +27,10 @@ from pocketlens.datasets._layout import (
     part_of,
     table_in,
 )
+from pocketlens.datasets._photos import MESSAGES, files_below
 
 EXTRA = ""
 
-SEPARATOR: Final = "|"
 #: In the order of preference: a patient's photos must stay together, not only a lesion's.
 _GROUP_COLUMNS: Final = (
     "group", "group_id", "patient_id", "patient", "subject_id", "subject", "lesion_id", "fabric",
@@ -45,6 +45,9 @@ _MESSAGES: Final = {
     "repeated_row": "rows that repeat an earlier one are not used",
     "conflicting_rows": "photos with rows of different labels are not used; keep one row each, "
     "or join several labels of one photo with |",
+    "photo_without_annotation": "photos beside those of the table that no row names are not "
+    "used; add rows",
+    **{kind: MESSAGES[kind] for kind in ("unreadable_folder", "broken_link")},
 }
 
 
@@ -94,13 +97,16 @@ def read(root: Path, config: Config) -> Dataset:
         with table.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.reader(file, delimiter=delimiter)
             next(rows, None)
-            samples = list(_samples(table.parent, rows, columns, findings))
+            photos = _Photos(table.parent, findings)
+            samples = list(_samples(photos, rows, columns, findings))
     except OSError as error:
         raise DataError(f"{table} can't be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{table} is not UTF-8 text; save it as CSV UTF-8") from error
     except csv.Error as error:
         raise DataError(f"{table} is no CSV table: {error}") from error
+    if root.is_dir():  # a table given by name doesn't speak for the photos of others
+        photos.tell_unnamed()
     several = config.multi_label or any(len(sample.labels) > 1 for sample in samples)
     task: Task = "multi_label" if several else "single_label"
     return make_dataset(
@@ -149,12 +155,12 @@ def _columns(table: Path, names: Sequence[str], config: Config) -> _Columns:
 
 
 def _samples(
-    root: Path, rows: Iterator[list[str]], columns: _Columns, findings: Findings
+    photos: _Photos, rows: Iterator[list[str]], columns: _Columns, findings: Findings
 ) -> Iterator[Sample]:
     """Samples in the order of the rows; equal texts are one object, so 100,000 rows stay small."""
-    photos = _Photos(root)
     labels_of: dict[str, tuple[str, ...]] = {}
     texts: dict[str, str] = {}
+    extras: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def cell(row: list[str], column: int | None) -> str:
         text = row[column].strip() if column is not None and column < len(row) else ""
@@ -175,14 +181,15 @@ def _samples(
             continue
         label = cell(row, columns.label)
         if label not in labels_of:
-            parts = (part.strip() for part in label.split(SEPARATOR))
+            parts = (part.strip() for part in label.split(LABEL_SEPARATOR))
             labels_of[label] = tuple(dict.fromkeys(part for part in parts if part))
+        extra = tuple(cell(row, column) for column in columns.extra)
         yield Sample(
             path,
             labels_of[label],
             group=cell(row, columns.group) or None,
             part=part,
-            extra=tuple(cell(row, column) for column in columns.extra),
+            extra=extras.setdefault(extra, extra),
         )
 
 
@@ -191,25 +198,25 @@ def _agreeing(samples: list[Sample], findings: Findings) -> list[Sample]:
 
     The same photo in two parts stays, so that it is seen as a leak.
     """
-    labels_of: dict[str, set[str]] = {}
+    first: dict[str, tuple[str, ...]] = {}
+    several: dict[str, set[str]] = {}  # only photos with different labels, which are few
     for sample in samples:
-        if sample.labels:
-            labels_of.setdefault(sample.path, set()).update(sample.labels)
-    seen: set[tuple[str, Part | None]] = set()
+        if sample.labels and first.setdefault(sample.path, sample.labels) != sample.labels:
+            several.setdefault(sample.path, {*first[sample.path]}).update(sample.labels)
+    seen: dict[Part | None, set[str]] = {None: set(), "train": set(), "val": set(), "test": set()}
     kept: list[Sample] = []
     for sample in samples:
-        key = (sample.path, sample.part)
+        path, again = sample.path, sample.path in seen[sample.part]
         if not sample.labels:
-            findings.add("missing_label", sample.path)
-        elif len(labels_of[sample.path]) > 1:
-            if key not in seen:
-                names = " / ".join(sorted(labels_of[sample.path]))
-                findings.add("conflicting_rows", f"{sample.path}: {names}")
-            seen.add(key)
-        elif key in seen:
-            findings.add("repeated_row", sample.path)
+            findings.add("missing_label", path)
+            continue
+        seen[sample.part].add(path)
+        if path in several:
+            if not again:
+                findings.add("conflicting_rows", f"{path}: {' / '.join(sorted(several[path]))}")
+        elif again:
+            findings.add("repeated_row", path)
         else:
-            seen.add(key)
             kept.append(sample)
     return kept
 
@@ -233,9 +240,11 @@ def _united(samples: list[Sample], findings: Findings) -> list[Sample]:
 class _Photos:
     """Finds a row's photo: at its path, else anywhere below by its name or stem."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, findings: Findings) -> None:
         self._root = os.path.abspath(root)
+        self._findings = findings
         self._by_name: dict[str, str | None] | None = None
+        self._named: set[str] = set()
 
     def find(self, name: str) -> str | None:
         """The photo's path relative to the root, or None."""
@@ -244,22 +253,46 @@ class _Photos:
         path = os.path.normpath(name.replace("\\", "/") if os.sep == "/" else name)
         if os.path.isabs(path) and path.startswith(self._root + os.sep):
             path = path[len(self._root) + 1 :]
-        if os.path.isfile(os.path.join(self._root, path)):
-            return path
-        return self._names().get(path) if os.path.basename(path) == path else None
+        found: str | None = path
+        if not os.path.isfile(os.path.join(self._root, path)):
+            found = self._names().get(path) if os.path.basename(path) == path else None
+        self._named.add(found or path)
+        return found
 
     def is_ambiguous(self, name: str) -> bool:
         """Whether several photos have this name, so that none was taken."""
         return name in self._names()
 
+    def tell_unnamed(self) -> None:
+        """Note photos in the folders of named ones, and links there that lead nowhere."""
+        folders = {os.path.dirname(path) for path in self._named if not os.path.isabs(path)}
+        for folder in sorted(folders):
+            try:
+                names = sorted(os.listdir(os.path.join(self._root, folder)))
+            except (OSError, ValueError):  # its rows' photos were missed already
+                continue
+            for name in names:
+                path = os.path.join(folder, name)
+                if is_hidden(name) or not is_photo(name) or path in self._named:
+                    continue
+                full = os.path.join(self._root, path)
+                if os.path.isfile(full):
+                    self._findings.add("photo_without_annotation", path)
+                elif os.path.islink(full) and self._by_name is None:  # else it was noted there
+                    self._findings.add("broken_link", path)
+
     def _names(self) -> dict[str, str | None]:
         if self._by_name is None:
             self._by_name = {}
-            for folder, folders, files in os.walk(self._root):
-                folders[:] = [inner for inner in folders if not is_hidden(inner)]
-                for file in files:
-                    if is_photo(file) and not is_hidden(file):
-                        path = os.path.relpath(os.path.join(folder, file), self._root)
-                        for key in {file, os.path.splitext(file)[0]}:
-                            self._by_name[key] = None if key in self._by_name else path
+            for path in files_below(self._root, self._findings):
+                name = os.path.basename(path)
+                for key in {name, os.path.splitext(name)[0]} if is_photo(name) else ():
+                    known = self._by_name.setdefault(key, path)
+                    if known not in (None, path) and not self._are_one(known, path):
+                        self._by_name[key] = None
         return self._by_name
+
+    def _are_one(self, *paths: str | None) -> bool:
+        """Whether they are one file, by links."""
+        places = {os.path.realpath(os.path.join(self._root, path or "")) for path in paths}
+        return len(places) == 1

@@ -56,7 +56,7 @@ def read(root: Path, config: Config) -> Dataset:
     """
     findings = Findings(_MESSAGES)
     photos, annotations, lists = [], [], []
-    for path, _ in files_below(root, findings):
+    for path in files_below(root, findings):
         lower = path.lower()
         if is_photo(path):
             photos.append(path)
@@ -67,6 +67,7 @@ def read(root: Path, config: Config) -> Dataset:
     listed = _image_sets(root, lists)
     found = Photos(photos)
     samples: list[Sample] = []
+    texts: dict[tuple[str, ...], tuple[str, ...]] = {}
     for path in annotations:
         try:
             document = read_xml(os.path.join(root, path))
@@ -82,7 +83,8 @@ def read(root: Path, config: Config) -> Dataset:
             continue
         photo = _photo(document, path, part_in(path), found, findings)
         if photo is not None:
-            samples += _samples(photo, _things(document, path, findings), part, config, findings)
+            things = _things(document, path, findings)
+            samples += _samples(photo, things, part, config, texts, findings)
     found.tell_unused(findings)
     return make_dataset(
         root,
@@ -157,17 +159,24 @@ def _things(document: Element, path: str, findings: Findings) -> list[_Thing]:
 
 
 def _samples(
-    photo: str, things: list[_Thing], part: Part | None, config: Config, findings: Findings
+    photo: str,
+    things: list[_Thing],
+    part: Part | None,
+    config: Config,
+    texts: dict[tuple[str, ...], tuple[str, ...]],
+    findings: Findings,
 ) -> list[Sample]:
+    """Samples of one photo; equal labels are one object, by `texts`."""
     if config.labels == "photos":
-        return [Sample(photo, tuple(sorted({thing.label for thing in things})), part=part)]
+        labels = tuple(sorted({thing.label for thing in things}))
+        return [Sample(photo, texts.setdefault(labels, labels), part=part)]
     if not things:
         findings.add("photo_without_box", photo)
     for thing in things:
         if thing.box is None:
             findings.add("malformed_box", f"{photo}: {thing.label}")
     return [
-        Sample(photo, (thing.label,), box=thing.box, part=part)
+        Sample(photo, texts.setdefault((thing.label,), (thing.label,)), box=thing.box, part=part)
         for thing in things
         if thing.box is not None
     ]

@@ -18,7 +18,7 @@ from pocketlens.core.decode import image_size
 from pocketlens.core.errors import DataError, ImageError
 from pocketlens.core.problems import Findings
 from pocketlens.datasets._layout import is_photo, part_of, walk
-from pocketlens.datasets._photos import MESSAGES, Labels, as_box, files_below, part_in
+from pocketlens.datasets._photos import MESSAGES, LabelFiles, Labels, as_box, files_below, part_in
 from pocketlens.datasets._settings import read_settings
 
 EXTRA = ""
@@ -72,17 +72,17 @@ def read(root: Path, config: Config) -> Dataset:
     settings = {} if table is None else read_settings(table)
     names = _names(settings, top)
     samples: list[Sample] = []
-    labelled: set[str] = set()
-    label_files: set[str] = set()
+    texts: dict[tuple[str, ...], tuple[str, ...]] = {}
+    label_files = LabelFiles()
     for photo, part in _photos(top, settings, label_files, findings):
         label_file = _label_file(os.path.join(top, photo))
-        labelled.add(os.path.realpath(label_file))
+        label_files.use(label_file)
         lines = _lines(label_file, photo, findings)
         if lines is not None:
             things = list(_things(lines, names, photo, findings))
-            samples += _samples(top, photo, part, things, config, findings)
-    for path in sorted(label_files - labelled):
-        findings.add("missing_photo", os.path.relpath(path, top))
+            samples += _samples(top, photo, part, things, config, texts, findings)
+    for path in label_files.unused():
+        findings.add("missing_photo", os.path.relpath(path, os.path.realpath(top)))
     classes = {label for sample in samples for label in sample.labels} | set(names.values())
     return make_dataset(
         top,
@@ -126,16 +126,16 @@ def _names(settings: Mapping[str, Any], top: Path) -> dict[int, str]:
 
 
 def _photos(
-    top: Path, settings: Mapping[str, Any], label_files: set[str], findings: Findings
+    top: Path, settings: Mapping[str, Any], label_files: LabelFiles, findings: Findings
 ) -> Iterator[tuple[str, Part | None]]:
     """Photos with their part; the label files that lie there are added to `label_files`."""
     listed = [(key, settings[key]) for key in settings if part_of(str(key)) and settings[key]]
     if not listed:
-        for path, entry in files_below(top, findings):
+        for path in files_below(top, findings):
             if is_photo(path):
                 yield path, part_in(path)
             elif _is_label_file(path):
-                label_files.add(os.path.realpath(entry.path))
+                label_files.add(os.path.join(top, path))
         return
     num_found = 0
     for key, value in listed:
@@ -167,17 +167,17 @@ def _place(top: Path, path: object, name: str) -> Path | None:
         return None
 
 
-def _listed(place: Path, label_files: set[str], findings: Findings) -> Iterator[str]:
+def _listed(place: Path, label_files: LabelFiles, findings: Findings) -> Iterator[str]:
     """Photos of a folder, or of a text file with a path a line."""
     if place.is_dir():
         for file in files_below(place, findings):
-            if is_photo(file.path):
-                yield os.path.join(place, file.path)
+            if is_photo(file):
+                yield os.path.join(place, file)
         labels = os.path.dirname(_label_file(os.path.join(place, "x.jpg")))
         if os.path.isdir(labels):
             for file in files_below(labels, findings):
-                if _is_label_file(os.path.join("labels", file.path)):
-                    label_files.add(os.path.realpath(file.entry.path))
+                if _is_label_file(os.path.join("labels", file)):
+                    label_files.add(os.path.join(labels, file))
         return
     for line in place.read_text(encoding="utf-8-sig", errors="replace").splitlines():
         if name := line.strip():
@@ -254,10 +254,13 @@ def _samples(
     part: Part | None,
     things: list[tuple[str, Box]],
     config: Config,
+    texts: dict[tuple[str, ...], tuple[str, ...]],
     findings: Findings,
 ) -> list[Sample]:
+    """Samples of one photo; equal labels are one object, by `texts`."""
     if config.labels == "photos":
-        return [Sample(photo, tuple(sorted({label for label, _ in things})), part=part)]
+        labels = tuple(sorted({label for label, _ in things}))
+        return [Sample(photo, texts.setdefault(labels, labels), part=part)]
     if not things:
         findings.add("photo_without_box", photo)
         return []
@@ -270,7 +273,7 @@ def _samples(
     return [
         Sample(
             photo,
-            (label,),
+            texts.setdefault((label,), (label,)),
             box=Box(
                 *(
                     round(share * side, 2)

@@ -6,6 +6,7 @@ Each choice is a function of its arguments and the seed. `by_clusters` needs sci
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from heapq import heappop, heapreplace
 from typing import Final, Literal, TypeVar
 
 import numpy as np
@@ -19,10 +20,38 @@ Choice = Literal["random", "clusters", "k-centre"]
 _MAX_CLUSTERS: Final = 64
 
 
-def class_balanced(labels: Sequence[str], num: int, seed: int) -> list[int]:
-    """Indices of `num` samples, as many of each class as there are, in a seeded order."""
-    rng = np.random.default_rng(seed)
-    return _in_turns(labels, [int(i) for i in rng.permutation(len(labels))], num)
+def class_balanced(labels: Sequence[tuple[str, ...]], num: int, seed: int) -> list[int]:
+    """Indices of `num` samples, as many of each class as there are, in a seeded order.
+
+    Greedy: the next sample is always one of the class that the chosen ones have least. Samples
+    without a label are a class of their own. Time grows with the number of labels.
+
+    Args:
+        labels: those of each sample.
+    """
+    order = np.random.default_rng(seed).permutation(len(labels)).tolist()
+    waiting: dict[str, list[int]] = {}
+    for i in order:
+        for label in labels[i] or ("",):
+            waiting.setdefault(label, []).append(i)
+    count = dict.fromkeys(waiting, 0)
+    # A class's entry is put back when it comes up with a count that has grown meanwhile.
+    heap = [(0, label) for label in sorted(waiting)]
+    chosen: dict[int, None] = {}
+    while heap and len(chosen) < num:
+        seen, label = heap[0]
+        queue = waiting[label]
+        while queue and queue[-1] in chosen:
+            queue.pop()
+        if not queue:
+            heappop(heap)
+        elif seen < count[label]:
+            heapreplace(heap, (count[label], label))
+        else:
+            chosen[queue[-1]] = None
+            for name in labels[queue.pop()] or ("",):
+                count[name] += 1
+    return list(chosen)
 
 
 def by_clusters(features_NF: NDArray[np.float32], num: int, seed: int) -> list[int]:

@@ -42,7 +42,7 @@ def check_choice(name: str) -> Choice:
 def choose(
     bundle: Bundle,
     requests: Sequence[Request],
-    labels: Sequence[str],
+    labels: Sequence[tuple[str, ...]],
     num: int,
     seed: int,
     choice: Choice,
@@ -51,7 +51,7 @@ def choose(
 
     Args:
         bundle: the float model that is compressed.
-        labels: one a sample; `random` takes as many of each.
+        labels: those of each sample; `random` takes as many of each.
 
     Raises:
         UserError: features can't be had from this bundle, or no photo can be read.

@@ -119,30 +119,52 @@ def copies(dataset: Dataset, identities: Sequence[str]) -> tuple[list[Problem], 
     """The same bytes more than once: copies, contradictions, leaks; and what to leave out.
 
     Of copies under one label the best placed is kept (test, else validation, else train; then
-    the first). Of copies under different labels none is: nobody knows which is right.
+    the first). Of copies under different labels none is: nobody knows which is right. A photo
+    leaks also where its boxes in the one part are others than in the other.
     """
     findings, excluded = Findings(_COPIES), []
-    place = {"test": 0, "val": 1}
+    leaked: set[int] = set()
+    for group in same(identity.split("@", 1)[0] for identity in identities):
+        samples = [dataset.samples[i] for i in group]
+        if len({_place(sample) for sample in samples}) > 1:
+            leaked.update(group)
+            names = tuple(dict.fromkeys(map(_placed, samples)))[:4]
+            findings.add("split_leak", " = ".join(names))
+    left_out: set[int] = set()
     for group in same(identities):
         samples = [dataset.samples[i] for i in group]
-        leaks = len({sample.part or "train" for sample in samples}) > 1
-        if leaks:
-            findings.add("split_leak", " = ".join(map(_placed, samples[:4])))
         if len({frozenset(sample.labels) for sample in samples}) > 1:
             findings.add("label_conflict", " = ".join(map(_labelled, samples[:4])))
             excluded += [_excluded(s, "copies of it have other labels") for s in samples]
+            left_out.update(group)
             continue
-        if not leaks:
-            names = " = ".join(sample.path for sample in samples[:4])
-            findings.add("duplicate", names, count=len(group) - 1)
-        first = min(samples, key=lambda s: place.get(s.part or "", 2))
-        excluded += [
-            _excluded(sample, f"a copy of {first.path}")
-            for sample in samples
+        if not leaked.intersection(group):
+            names = tuple(sample.path for sample in samples[:4])
+            findings.add("duplicate", " = ".join(names), count=len(group) - 1)
+        first = min(samples, key=_place)
+        for i, sample in zip(group, samples, strict=True):
             # One file named twice can't be left out once.
-            if sample is not first and sample.path != first.path
-        ]
+            if sample is not first and sample.path != first.path:
+                excluded.append(_excluded(sample, f"a copy of {first.path}"))
+                left_out.add(i)
+    excluded += _leaking_crops(dataset, identities, sorted(leaked - left_out))
     return findings.problems(), excluded
+
+
+def _leaking_crops(
+    dataset: Dataset, identities: Sequence[str], leaked: Sequence[int]
+) -> list[Excluded]:
+    """Boxes of photos that are in a later part too, under another file name."""
+    last: dict[str, Sample] = {}
+    for i in leaked:
+        photo, sample = identities[i].split("@", 1)[0], dataset.samples[i]
+        last[photo] = min(last.get(photo, sample), sample, key=_place)
+    excluded = []
+    for i in leaked:
+        sample, later = dataset.samples[i], last[identities[i].split("@", 1)[0]]
+        if _place(sample) > _place(later) and sample.path != later.path:
+            excluded.append(_excluded(sample, f"of the same photo as {later.path}"))
+    return excluded
 
 
 def near_copies(dataset: Dataset, photos: Photos) -> list[Problem]:
@@ -227,6 +249,11 @@ def _look_alikes(names: Iterable[str]) -> list[list[str]]:
 
 def _labelled(sample: Sample) -> str:
     return f"{sample.path} ({', '.join(sample.labels) or 'none'})"
+
+
+def _place(sample: Sample) -> int:
+    """The later the part, the lower."""
+    return {"test": 0, "val": 1}.get(sample.part or "", 2)
 
 
 def _placed(sample: Sample) -> str:

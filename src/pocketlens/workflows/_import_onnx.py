@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pocketlens import plugins
 from pocketlens.core.bundle import Bundle, Input, Lineage, Manifest, write_bundle
-from pocketlens.core.dataset import Task
+from pocketlens.core.dataset import Task, check_class_names
 from pocketlens.core.errors import UserError
 from pocketlens.core.preprocess import Preprocess
 from pocketlens.core.scored import probabilities
@@ -54,6 +54,7 @@ def import_onnx(
         )
     layout, spec = read_preprocess(Path(preprocess))
     classes = _read_class_names(Path(class_names))
+    check_class_names("multi_label" if multi_label else "single_label", classes)
     proto = _read_model(model)
     nodes = {node.op_type for node in proto.graph.node}
     params = sum(int(np.prod(tensor.dims)) for tensor in proto.graph.initializer)

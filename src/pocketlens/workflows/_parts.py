@@ -59,6 +59,12 @@ def examples_of(
         warn(
             f"{len(examples.unknown_classes)} classes that the model doesn't know are not scored: "
             f"{names}"
+            + (
+                "; photos with no other label count as showing none of the model's classes: "
+                f"{examples.num_only_unknown}"
+                if examples.num_only_unknown
+                else ""
+            )
         )
     if not len(examples) and part != "val":
         raise DataError(f"{hashed.dataset.root} has no photo to score in the part {part!r}")

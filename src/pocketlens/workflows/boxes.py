@@ -46,7 +46,7 @@ def read_boxes(path: str | os.PathLike[str]) -> Boxes:
     found: defaultdict[str, list[Box]] = defaultdict(list)
     findings = Findings(_MESSAGES)
     if root.is_dir():
-        for file, _ in files_below(root, findings):
+        for file in files_below(root, findings):
             if file.lower().endswith((".json", ".xml")):
                 try:
                     _add(os.path.join(root, file), found, findings)

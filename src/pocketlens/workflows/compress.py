@@ -122,7 +122,7 @@ def _as_taken(bundle: Bundle, method: str, takes: tuple[str, str], folder: Path)
 class _Photos:
     requests: list[Request]
     identities: list[str]
-    labels: list[str]
+    labels: list[tuple[str, ...]]
     source: str
 
 
@@ -199,7 +199,7 @@ def _all_photos(hashed: Hashed) -> _Photos:
     return _Photos(
         [Request(dataset.file(s), s.box) for s in dataset.samples],
         list(hashed.identities),
-        [s.labels[0] if s.labels else "" for s in dataset.samples],
+        [s.labels for s in dataset.samples],
         f"{len(dataset)} samples of {dataset.root.name}",
     )
 

@@ -10,7 +10,7 @@ from types import ModuleType
 
 from pocketlens import plugins
 from pocketlens.core import exclusion
-from pocketlens.core.dataset import Dataset, SplitGroups, file_hash, identity
+from pocketlens.core.dataset import Dataset, SplitGroups, check_class_names, file_hash, identity
 from pocketlens.core.errors import DataError, UserError
 from pocketlens.core.predictor import available_cores
 from pocketlens.core.stream import run_ahead
@@ -59,6 +59,7 @@ def read_dataset(
         if option not in known:
             raise UserError(f"{name} data {_NO_USE[option]}")
     dataset: Dataset = plugin.read(root, plugins.configure(plugin, options))
+    check_class_names(dataset.task, dataset.classes)
     dataset = replace(dataset, split_groups=split_groups)
     return dataset if exclude is None else _without(dataset, Path(exclude).expanduser())
 
@@ -178,8 +179,15 @@ DataLike = Dataset | str | os.PathLike[str]
 
 
 def as_dataset(data: DataLike) -> Dataset:
-    """A data set from itself or from its path."""
-    return data if isinstance(data, Dataset) else read_dataset(data)
+    """A data set from itself or from its path.
+
+    Raises:
+        UserError: it can't be read, or its class names can't be used.
+    """
+    if not isinstance(data, Dataset):
+        return read_dataset(data)
+    check_class_names(data.task, data.classes)
+    return data
 
 
 def as_hashed(data: DataLike | Hashed) -> Hashed:

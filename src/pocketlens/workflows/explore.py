@@ -165,11 +165,7 @@ def _choose(dataset: Dataset, most: int, seed: int) -> Dataset:
     """All samples, or a class-balanced choice in their own order."""
     if len(dataset) <= most:
         return dataset
-    counted = dataset.class_counts()
-    # Of several labels the rarest says where a sample is needed most.
-    keys = [min(s.labels, key=lambda name: (counted[name], name), default="")
-            for s in dataset.samples]  # fmt: skip
-    chosen = sorted(class_balanced(keys, most, seed))
+    chosen = sorted(class_balanced([s.labels for s in dataset.samples], most, seed))
     return dataset.subset(tuple(dataset.samples[i] for i in chosen))
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pocketlens.core.dataset import LABEL_SEPARATOR
 from pocketlens.core.decode import MAX_PIXELS
 from pocketlens.core.directory import new_directory, refuse_existing, write_text
 from pocketlens.core.errors import UserError
@@ -189,8 +190,8 @@ def _csv_row(prediction: Prediction, multi: bool, num_classes: int) -> list[Any]
     elif multi:
         score = dict(zip(prediction.classes, probs, strict=True))
         answer = [
-            csv_cell("|".join(prediction.labels)),
-            "|".join(_number(score[name]) for name in prediction.labels),
+            csv_cell(LABEL_SEPARATOR.join(prediction.labels)),
+            LABEL_SEPARATOR.join(_number(score[name]) for name in prediction.labels),
         ]
     else:
         label = csv_cell(prediction.label or "")
@@ -216,7 +217,7 @@ def to_dict(prediction: Prediction, top_k: int = 5) -> dict[str, Any]:
         values |= {"confidence": prediction.confidence, "top": top}
         if prediction.label is None:
             values["labels"] = list(prediction.labels)
-        if prediction.info:
+        if prediction.info:  # of several labels by label
             values["info"] = dict(prediction.info)
     if prediction.box is not None:
         values["box"] = list(prediction.box)
