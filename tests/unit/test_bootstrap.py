@@ -76,7 +76,7 @@ def test_same_seed_same_interval_and_any_chunk(monkeypatch: pytest.MonkeyPatch) 
 def test_the_same_answers_have_no_drop() -> None:
     right = np.random.default_rng(0).random(50) < 0.5
     assert paired_drop("accuracy", scored(right), scored(right)) == Drop(0, 0, 0)
-    assert paired_drop("accuracy", scored(right), scored(right, scale=0.5)) == Drop(0, 0, 0)
+    assert paired_drop("accuracy", scored(right), scored(right, scale=0.5))[:3] == (0, 0, 0)
 
 
 def test_other_thresholds_are_a_difference() -> None:
@@ -109,3 +109,30 @@ def test_a_better_variant_has_a_negative_drop() -> None:
     reference, other = simulate(np.random.default_rng(0), 300, 0.9, 0.2)
     drop = paired_drop("accuracy", other, reference)
     assert drop.high < 0
+
+
+def same_right(num: int, *, confidence: float = 2.0, worse: int = 0) -> tuple[Scored, Scored]:
+    """Two networks that answer alike, but for `worse` photos, and not equally surely."""
+    truth = np.arange(num) % 2
+    logits = np.eye(2, dtype=np.float32)[truth] * 4
+    moved = logits / confidence
+    moved[:worse] *= -1
+    return from_logits("single_label", logits, truth), from_logits("single_label", moved, truth)
+
+
+def test_few_photos_can_hide_a_loss() -> None:
+    for num, unseen in ((4, 75.0), (600, 0.5), (1, 100.0)):
+        drop = paired_drop("macro_f1", *same_right(num))
+        assert drop == Drop(0, 0, 0, unseen)
+    # One photo twice is one photo: crops of it stand and fall together.
+    assert paired_drop("accuracy", *same_right(4), units=["a", "a", "b", "b"]).unseen == 100
+
+
+def test_where_a_photo_got_worse_the_interval_tells() -> None:
+    drop = paired_drop("accuracy", *same_right(50, worse=1))
+    assert drop.unseen == 0
+    assert drop.high > 2
+
+
+def test_one_network_in_two_runtimes_needs_no_photos() -> None:
+    assert paired_drop("accuracy", *same_right(4, confidence=1.0001)) == Drop(0, 0, 0, 0)

@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+import pocketlens as pl
 from pocketlens.cli import run
 from pocketlens.core.bundle import Bundle, write_bundle
 from pocketlens.core.errors import UserError
+from pocketlens.measures.latency import Timing
+from pocketlens.runtimes import onnx
+from pocketlens.workflows import _table
 from pocketlens.workflows.compare import find_reference
 
 
@@ -105,3 +111,34 @@ def test_photos_that_cannot_be_read_are_not_counted_as_calibrated_on(
         file.write_bytes(f"no photo {file.name}".encode())
     assert run([*words, str(mixed), "--out", str(tmp_path / "none")]) == 2
     assert not (tmp_path / "none").exists()
+
+
+def test_an_export_that_answers_otherwise_on_photos_is_a_mismatch(
+    tiny: Bundle,
+    tiny_onnx: Bundle,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def untimed(bundles: dict[str, Path], *_: object, **__: object) -> dict[str, Timing]:
+        return dict.fromkeys(bundles, Timing(1.0, 1.0, 0.0, 1.0, 1.0, 1, (1.0,)))
+
+    monkeypatch.setattr(_table, "measure_latency", untimed)
+    table = pl.compare([tiny, tiny_onnx], photos, out=tmp_path / "same")
+    assert table.comparison.row("onnx").verdict == "best"
+    assert table.comparison.row("onnx").proven
+    assert table.comparison.config["reference"] == "float"
+    real = onnx.open
+
+    def otherwise(*given: Any) -> Any:
+        run = real(*given)
+        return lambda input_NCHW: run(input_NCHW) * np.float32(1.3)
+
+    monkeypatch.setattr(onnx, "open", otherwise)
+    table = pl.compare([tiny, tiny_onnx], photos, out=tmp_path / "other")
+    row = table.comparison.row("onnx")
+    assert (row.verdict, row.agreement) == ("mismatch", 100)
+    assert "differs by" in row.reason
+    best = table.comparison.best
+    assert best is not None
+    assert best.name == "float"

@@ -163,3 +163,10 @@ def test_all_failed() -> None:
 def test_fastest_float() -> None:
     assert fastest_float([FLOAT, ONNX, INT8]) == ONNX
     assert fastest_float([replace(FLOAT, latency_ms=None), INT8]) is None
+
+
+def test_too_few_photos_prove_nothing() -> None:
+    few = replace(INT8, drop=0.0, drop_low=0.0, drop_high=0.0)
+    assert judge(replace(few, drop_unseen=0.5), Limits(max_drop=0.5)).proven
+    judged = judge(replace(few, drop_unseen=75.0), Limits(max_drop=0.5))
+    assert (judged.proven, judged.verdict) == (False, "ok")

@@ -11,6 +11,7 @@ import pytest
 from sklearn import metrics as sk
 
 from pocketlens.core import metrics as m
+from pocketlens.core import scored as s
 from pocketlens.core.errors import UserError
 
 NEAR = {"rtol": 0, "atol": 1e-9}
@@ -26,11 +27,11 @@ def answers(
     return logits, truth
 
 
-def single(**options: int) -> m.Scored:
-    return m.from_logits("single_label", *answers(**options))
+def single(**options: int) -> s.Scored:
+    return s.from_logits("single_label", *answers(**options))
 
 
-def taken(scored: m.Scored, rows: Any) -> m.Scored:
+def taken(scored: s.Scored, rows: Any) -> s.Scored:
     """Some of the samples, also several times."""
     per_sample = {
         name: value[rows]
@@ -40,21 +41,21 @@ def taken(scored: m.Scored, rows: Any) -> m.Scored:
     return replace(scored, **per_sample)
 
 
-def multi(n: int = 150, k: int = 6, seed: int = 0, *, ties: bool = True) -> m.Scored:
+def multi(n: int = 150, k: int = 6, seed: int = 0, *, ties: bool = True) -> s.Scored:
     rng = np.random.default_rng(seed)
     truth = (rng.random((n, k)) < 0.3).astype(np.int64)
     truth[:, 3] = 0  # a class without positives
     logits = (rng.normal(size=(n, k)) + truth).astype(np.float32)
     if ties:
         logits = np.round(logits, 0)
-    return m.from_logits("multi_label", logits, truth, np.linspace(0.3, 0.7, k))
+    return s.from_logits("multi_label", logits, truth, np.linspace(0.3, 0.7, k))
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("classes", [5, 3])  # 3: two classes have no sample in the scored data
 def test_single_label(seed: int, classes: int) -> None:
     logits, truth = answers(seed=seed, classes=classes)
-    scored, predicted = m.from_logits("single_label", logits, truth), logits.argmax(1)
+    scored, predicted = s.from_logits("single_label", logits, truth), logits.argmax(1)
     present = sorted(set(truth))
     values = m.summary(scored)
     options: dict[str, Any] = {"labels": present, "average": "macro", "zero_division": 0}
@@ -63,7 +64,7 @@ def test_single_label(seed: int, classes: int) -> None:
         "macro_f1": 100 * sk.f1_score(truth, predicted, **options),
         "macro_precision": 100 * sk.precision_score(truth, predicted, **options),
         "macro_recall": 100 * sk.recall_score(truth, predicted, **options),
-        "loss": sk.log_loss(truth, m.softmax(logits), labels=range(5)),
+        "loss": sk.log_loss(truth, s.softmax(logits), labels=range(5)),
         "num_classes_scored": classes,
     }
     assert values.keys() == expected.keys()
@@ -101,10 +102,10 @@ def test_average_precision(seed: int, ties: bool) -> None:
 
 def test_multi_label_summary() -> None:
     scored = multi()
-    given = m.sigmoid(scored.logits_NK) >= scored.thresholds_K
+    given = s.sigmoid(scored.logits_NK) >= scored.thresholds_K
     values = m.summary(scored)
     present = [k for k in range(6) if scored.truth[:, k].any()]
-    probs = m.sigmoid(scored.logits_NK)
+    probs = s.sigmoid(scored.logits_NK)
     expected = {
         "accuracy": sk.accuracy_score(scored.truth, given),
         "macro_f1": sk.f1_score(
@@ -125,7 +126,7 @@ def test_multi_label_summary() -> None:
     "scored", [single(), multi(), multi(ties=False)], ids=["single", "ties", "multi"]
 )
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "map"])
-def test_weights_are_repetitions(scored: m.Scored, metric: Any) -> None:
+def test_weights_are_repetitions(scored: s.Scored, metric: Any) -> None:
     if metric == "map" and scored.task == "single_label":
         with pytest.raises(UserError):
             m.check_metric(metric, scored.task)
@@ -142,18 +143,18 @@ def test_weights_are_repetitions(scored: m.Scored, metric: Any) -> None:
 
 def test_blocks_are_joined_as_if_they_were_one(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, truth = answers(n=100, k=7)
-    whole = m.from_logits("single_label", logits, truth)
+    whole = s.from_logits("single_label", logits, truth)
     parts = (slice(0, 0), slice(0, 64), slice(64, 100))
-    joined = m.join([m.from_logits("single_label", logits[p], truth[p]) for p in parts])
+    joined = s.join([s.from_logits("single_label", logits[p], truth[p]) for p in parts])
     labels = multi()
-    monkeypatch.setattr(m, "_BLOCK_VALUES", 50)  # seven samples, or eight, at a time
-    small = m.from_logits("single_label", logits, truth)
+    monkeypatch.setattr(s, "_BLOCK_VALUES", 50)  # seven samples, or eight, at a time
+    small = s.from_logits("single_label", logits, truth)
     assert whole.chosen_N is not None
     assert whole.chosen_N.dtype == small.chosen_N.dtype == joined.chosen_N.dtype == np.int64
     for other in (joined, small):
         for name in ("truth", "chosen_N", "confidence_N", "loss_N"):
             np.testing.assert_array_equal(getattr(whole, name), getattr(other, name), name)
-    again = m.from_logits("multi_label", labels.logits_NK, labels.truth, labels.thresholds_K)
+    again = s.from_logits("multi_label", labels.logits_NK, labels.truth, labels.thresholds_K)
     np.testing.assert_array_equal(again.predicted, multi().predicted)
     assert m.summary(again) == pytest.approx(m.summary(multi()), abs=1e-12)
 
@@ -173,7 +174,7 @@ def test_no_wide_copy_of_the_logits(task: Any) -> None:
     )
     tracemalloc.start()
     try:
-        m.summary(m.from_logits(task, logits, truth))
+        m.summary(s.from_logits(task, logits, truth))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -184,25 +185,25 @@ def test_no_wide_copy_of_the_logits(task: Any) -> None:
 
 def test_confidence_is_the_probability() -> None:
     logits, truth = answers()
-    scored = m.from_logits("single_label", logits, truth)
-    np.testing.assert_array_equal(scored.confidence_N, m.softmax(logits).max(axis=1))
+    scored = s.from_logits("single_label", logits, truth)
+    np.testing.assert_array_equal(scored.confidence_N, s.softmax(logits).max(axis=1))
 
 
 def test_probabilities_survive_large_logits() -> None:
     logits = np.array([[1000, -1000, 0], [-1e30, 1e30, 5]], np.float32)
     with np.errstate(all="raise", under="ignore"):
-        np.testing.assert_allclose(m.softmax(logits), [[1, 0, 0], [0, 1, 0]], **NEAR)
-        np.testing.assert_allclose(m.sigmoid(logits)[0], [1, 0, 0.5], **NEAR)
-        assert m.loss(m.from_logits("single_label", logits, np.array([1, 1]))) == 1000
+        np.testing.assert_allclose(s.softmax(logits), [[1, 0, 0], [0, 1, 0]], **NEAR)
+        np.testing.assert_allclose(s.sigmoid(logits)[0], [1, 0, 0.5], **NEAR)
+        assert m.loss(s.from_logits("single_label", logits, np.array([1, 1]))) == 1000
         truth = np.array([[1, 0, 1], [0, 1, 1]])
-        assert np.isfinite(m.loss(m.from_logits("multi_label", logits, truth)))
+        assert np.isfinite(m.loss(s.from_logits("multi_label", logits, truth)))
 
 
 def test_agreement() -> None:
     logits = np.eye(4, dtype=np.float32)
-    a = m.from_logits("single_label", logits, np.arange(4))
-    assert m.agreement(a, m.from_logits("single_label", np.roll(logits, 1, 0), np.arange(4))) == 0
-    assert m.agreement(a, m.from_logits("single_label", logits * 9, np.zeros(4, int))) == 100
+    a = s.from_logits("single_label", logits, np.arange(4))
+    assert m.agreement(a, s.from_logits("single_label", np.roll(logits, 1, 0), np.arange(4))) == 0
+    assert m.agreement(a, s.from_logits("single_label", logits * 9, np.zeros(4, int))) == 100
     one, other = multi(), multi()
     other.logits_NK[0, 0] = 50 if one.predicted[0, 0] == 0 else -50
     assert m.agreement(one, other) == pytest.approx(100 * 149 / 150)

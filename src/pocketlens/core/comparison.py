@@ -31,7 +31,9 @@ class Row:
         drop: float score minus this score on the test images, in points; `drop_low` and
             `drop_high` bound its 95 % interval.
         val_drop: the same on the validation images, by which variants are chosen.
-        proven: `drop_high` is within the limit.
+        drop_unseen: points that may be lost although no test image got worse, since there are
+            few; 0 where the interval tells, and where both are one network.
+        proven: `drop_high` and `drop_unseen` are within the limit.
         latency_ms: median at batch 1 of the network alone; `e2e_latency_ms` from a file's bytes.
         latency_ms_spread: the slowest minus the fastest of the rounds' medians.
         throughput: images a second at `batch`.
@@ -50,6 +52,7 @@ class Row:
     drop: float | None = None
     drop_low: float | None = None
     drop_high: float | None = None
+    drop_unseen: float | None = None
     val_drop: float | None = None
     proven: bool = False
     loss: float | None = None

@@ -2,7 +2,8 @@
 
 The drop on validation images must be at most the limit. Test images, used once, reject when even
 the lower end of the drop's interval exceeds it. A variant is proven when the upper end is within
-it. It may not be slower than the float model in its fastest runtime.
+it, and there are enough test images for a loss beyond it to be seen. It may not be slower than
+the float model in its fastest runtime.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def judge(row: Row, limits: Limits) -> Row:
     if row.verdict in UNJUDGED:
         return row
     verdict, reason = _verdict(row, limits)
-    proven = verdict != "failed" and row.drop_high is not None and row.drop_high <= limits.max_drop
+    bounds = (row.drop_high, row.drop_unseen or 0.0)
+    proven = verdict != "failed" and all(b is not None and b <= limits.max_drop for b in bounds)
     return replace(row, verdict=verdict, reason=reason, proven=proven)
 
 

@@ -176,6 +176,11 @@ def agreement(a: Scored, b: Scored) -> float:
     return float(np.mean(same.all(axis=1) if same.ndim == 2 else same)) * 100
 
 
+def largest_difference(a: Scored, b: Scored) -> float:
+    """Between the losses of a sample, in nats."""
+    return float(np.abs(a.loss_N - b.loss_N).max(initial=0.0))
+
+
 def _running_sum(rows_TB: Floats) -> Floats:
     """`np.cumsum(axis=0)` in place; numpy's own goes down each column, four times as slow."""
     if rows_TB.shape[1] < 32:

@@ -136,6 +136,11 @@ def _within(row: Row, limit: float) -> str:
     assert row.drop is not None
     if row.proven:
         return f"proven to stay within the limit of {limit:g}"
+    if row.drop_unseen is not None and row.drop_unseen > limit:
+        return (
+            f"within the limit of {limit:g}, but not proven: no test image got worse, yet so few "
+            f"images can hide a loss of {number(row.drop_unseen)} points"
+        )
     if row.drop <= limit:
         return f"within the limit of {limit:g}, but not proven"
     # Chosen on validation images; the test images neither confirm it nor can refute it.

@@ -16,6 +16,7 @@ EXTRA = ""
 #: The contract's, in its order.
 COLUMNS: Final = (
     "name", "runtime", "precision", "method", "metric", "score", "drop", "drop_low", "drop_high",
+    "drop_unseen",
     "proven", "loss", "size_bytes", "params", "macs", "latency_ms", "latency_ms_p95",
     "e2e_latency_ms", "throughput", "batch", "speedup", "speedup_float", "noisy", "agreement",
     "verdict", "reason",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pocketlens.core import metrics
-from pocketlens.core.bootstrap import paired_drop
+from pocketlens.core.bootstrap import SAME_NETWORK, paired_drop
 from pocketlens.core.bundle import Bundle
 from pocketlens.core.comparison import Comparison, Row
 from pocketlens.core.errors import MissingExtraError, UserError
@@ -96,10 +96,12 @@ def tabulate(
     requests = [scores[reference].test.examples.request(i) for i in range(timed)]
     say(f"measuring the latency of {len(bundles)} variants with {threads} threads, in turns")
     timings = measure_latency(bundles, requests, threads=threads, batch=batch)
+    origin = next(v.bundle for v in variants if v.name == reference)
+    assert origin is not None
     rows = []
     for variant in variants:
         if variant.name in scores:
-            row = _row(variant, metric, scores[reference], scores[variant.name], home)
+            row = _row(variant, origin, metric, scores[reference], scores[variant.name], home)
             rows.append(_with_timing(row, timings[variant.name]))
         else:
             rows.append(failed.get(variant.name) or _empty_row(variant, metric))
@@ -158,7 +160,12 @@ def _empty_row(variant: Variant, metric: Metric) -> Row:
 
 
 def _row(
-    variant: Variant, metric: Metric, reference: Scores, scores: Scores, home: Path | None
+    variant: Variant,
+    origin: Bundle,
+    metric: Metric,
+    reference: Scores,
+    scores: Scores,
+    home: Path | None,
 ) -> Row:
     bundle = variant.bundle
     assert bundle is not None
@@ -168,6 +175,8 @@ def _row(
     if reference.val is not None and scores.val is not None:
         val_drop = drop_of(metric, reference.val, scores.val)
     model = bundle.manifest.model
+    differs = metrics.largest_difference(ref.scored, test.scored)
+    mismatch = _is_export(bundle, origin) and differs > SAME_NETWORK
     return Row(
         name=variant.name,
         runtime=bundle.manifest.runtime,
@@ -178,6 +187,7 @@ def _row(
         drop=drop.drop,
         drop_low=drop.low,
         drop_high=drop.high,
+        drop_unseen=drop.unseen,
         val_drop=val_drop,
         loss=metrics.loss(test.scored),
         size_bytes=bundle.size_bytes,
@@ -186,6 +196,21 @@ def _row(
         agreement=metrics.agreement(ref.scored, test.scored),
         path=_path_for_reader(bundle.path, home),
         metrics=metrics.summary(test.scored),
+        verdict="mismatch" if mismatch else "ok",
+        reason=f"an export must answer as what it was made from, but the loss of a photo differs "
+        f"by {differs:.2g}"
+        if mismatch
+        else "",
+    )
+
+
+def _is_export(bundle: Bundle, origin: Bundle) -> bool:
+    """Whether a bundle is this float model in another runtime, nothing else."""
+    lineage = bundle.manifest.lineage
+    return (
+        lineage.method == "export"
+        and lineage.parents[-1]["id"] == origin.id
+        and bundle.manifest.precision == origin.manifest.precision
     )
 
 
@@ -228,7 +253,7 @@ def _floats(variants: Sequence[Variant], reference: str) -> set[str]:
 def _with_speedups(
     rows: list[Row], timings: Mapping[str, Timing], reference: str, floats: set[str]
 ) -> list[Row]:
-    fastest = fastest_float([row for row in rows if row.name in floats])
+    fastest = fastest_float([r for r in rows if r.name in floats and r.verdict != "mismatch"])
 
     def against(name: str | None, row: Row) -> float | None:
         if name is None or row.latency_ms is None or timings[name].failed is not None:

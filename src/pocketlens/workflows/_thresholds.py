@@ -7,10 +7,9 @@ for its INT8 child. A float export answers the same and keeps its parent's.
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
-from pocketlens.core.bundle import Bundle, Manifest, write_bundle
+from pocketlens.core.bundle import Bundle, Manifest
 from pocketlens.core.scored import Scored, ranking
 from pocketlens.core.thresholds import MIN_POSITIVES, Thresholds, find_thresholds
 from pocketlens.progress import say, warn
@@ -58,33 +57,18 @@ def with_thresholds(manifest: Manifest, scored: Scored) -> Manifest:
     )
 
 
-def settle(
-    made: Bundle,
-    parent: Bundle,
-    out: Path,
-    data: Hashed | None,
-    *,
-    overwrite: bool = False,
-    threads: int | None = None,
-) -> Bundle:
-    """Write a compressed multi-label bundle to `out`, with thresholds for its own answers.
+def own_thresholds(
+    made: Bundle, parent: Bundle, data: Hashed | None, *, threads: int | None = None
+) -> Manifest:
+    """The manifest of a compressed multi-label bundle, with thresholds for its own answers.
 
     Args:
-        made: the bundle at a temporary place.
         parent: whose thresholds it has so far, and keeps where there is no validation photo.
         data: the photos the parent was trained on.
 
     Raises:
-        UserError: the bundle can't be run, or `out` can't be written.
+        UserError: the bundle can't be run.
     """
-    manifest = _found_again(made, parent, data, threads)
-    files = {name: made.path / name for name in made.manifest.files}
-    return write_bundle(out, manifest, files, overwrite=overwrite)
-
-
-def _found_again(
-    made: Bundle, parent: Bundle, data: Hashed | None, threads: int | None
-) -> Manifest:
     if data is not None:
         examples = examples_of(made, data, "val")
         if len(examples) and examples.truth.any():

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pocketlens import plugins
 from pocketlens.compression._step import Calibration, Context
-from pocketlens.core.bundle import Bundle
+from pocketlens.core.bundle import Bundle, write_bundle
 from pocketlens.core.dataset import Dataset, Sample, make_dataset
 from pocketlens.core.directory import refuse_existing
 from pocketlens.core.errors import DataError, ImageError, UserError
@@ -26,7 +26,8 @@ from pocketlens.explain.choice import Choice
 from pocketlens.explain.choice import class_balanced as class_balanced
 from pocketlens.progress import say, track, warn
 from pocketlens.workflows._calibration_choice import check_choice, choose
-from pocketlens.workflows._thresholds import settle
+from pocketlens.workflows._probe import with_probe
+from pocketlens.workflows._thresholds import own_thresholds
 from pocketlens.workflows.convert import export
 from pocketlens.workflows.data import (
     DataLike,
@@ -37,7 +38,7 @@ from pocketlens.workflows.data import (
     identities,
 )
 from pocketlens.workflows.images import find_images
-from pocketlens.workflows.open import BundleLike, as_bundle
+from pocketlens.workflows.open import BundleLike, as_bundle, load
 
 #: Where the lineage keeps the hash of the photos that calibration photos were chosen from.
 CALIBRATION_HASH: Final = "calibration_hash"
@@ -92,15 +93,18 @@ def compress(
     with tempfile.TemporaryDirectory() as folder:
         prepared = _as_taken(source, method, plugin.TAKES, Path(folder) / "step")
         context = Context(
-            out=Path(folder) / "made" / target.name if multi else target,
+            out=Path(folder) / "made" / target.name,
             overwrite=overwrite,
             calibration=_calibration_source(source, data, calibration, frozenset(scored), choice),
         )
-        result: Bundle = plugin.apply(prepared, config, context)
+        made: Bundle = plugin.apply(prepared, config, context)
+        manifest = made.manifest
         if multi:
-            hashed = None if data is None else as_hashed(data)
-            result = settle(result, source, target, hashed, overwrite=overwrite)
-    return result
+            manifest = own_thresholds(made, source, None if data is None else as_hashed(data))
+        with load(made) as predictor:
+            manifest = with_probe(manifest, predictor)
+        files = {name: made.path / name for name in manifest.files}
+        return write_bundle(target, manifest, files, overwrite=overwrite)
 
 
 def _as_taken(bundle: Bundle, method: str, takes: tuple[str, str], folder: Path) -> Bundle:

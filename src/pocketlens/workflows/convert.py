@@ -14,8 +14,8 @@ from pocketlens.core.errors import UserError
 from pocketlens.core.preprocess import Preprocess
 from pocketlens.extras import require, versions
 from pocketlens.progress import say
+from pocketlens.workflows._network import describe_model, find_family
 from pocketlens.workflows.open import BundleLike, as_bundle
-from pocketlens.workflows.train import describe_model, find_family
 
 
 def export(

@@ -12,13 +12,14 @@ from pocketlens.core.directory import refuse_existing
 from pocketlens.core.errors import UserError
 from pocketlens.progress import say, warn
 from pocketlens.training.config import TrainConfig
+from pocketlens.workflows._network import check_network
 from pocketlens.workflows._result import Table
 from pocketlens.workflows._workplace import workplace
 from pocketlens.workflows.check import check
 from pocketlens.workflows.data import DataLike, as_dataset, data_paths, identities
 from pocketlens.workflows.open import BundleLike, as_bundle
 from pocketlens.workflows.shrink import ShrinkConfig, search
-from pocketlens.workflows.train import check_network, train
+from pocketlens.workflows.train import train
 
 
 def fit(

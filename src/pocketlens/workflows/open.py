@@ -9,6 +9,7 @@ from pocketlens.core.bundle import Bundle, read_bundle
 from pocketlens.core.errors import BundleError
 from pocketlens.core.predictor import Predictor
 from pocketlens.core.session import SessionOptions
+from pocketlens.workflows._probe import warn_where_answers_differ
 
 BundleLike = Bundle | str | os.PathLike[str]
 
@@ -20,6 +21,8 @@ def as_bundle(bundle: BundleLike) -> Bundle:
 
 def load(bundle: BundleLike, *, threads: int | None = None, batch_size: int = 8) -> Predictor:
     """Open a bundle for predictions, in the runtime it was made for.
+
+    A compressed one that answers otherwise than where it was made warns of it.
 
     Args:
         threads: processor threads of the runtime; all cores by default.
@@ -37,4 +40,6 @@ def load(bundle: BundleLike, *, threads: int | None = None, batch_size: int = 8)
             f"have (it has {', '.join(plugins.names('runtimes'))}); update pocketlens"
         )
     session = plugins.load("runtimes", runtime).open(opened, SessionOptions(threads))
-    return Predictor(opened.manifest, session, batch_size=batch_size)
+    predictor = Predictor(opened.manifest, session, batch_size=batch_size)
+    warn_where_answers_differ(opened, predictor)
+    return predictor

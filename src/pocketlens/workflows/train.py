@@ -23,13 +23,13 @@ from pocketlens.core.predictor import Predictor
 from pocketlens.core.preprocess import Preprocess
 from pocketlens.core.scored import Scored
 from pocketlens.core.split import Split, make_split
-from pocketlens.extras import require, versions
-from pocketlens.measures.operations import count_operations
+from pocketlens.extras import versions
 from pocketlens.measures.score import collect
 from pocketlens.progress import say, warn
 from pocketlens.training import artifacts, checkpoint
 from pocketlens.training.config import TrainConfig
 from pocketlens.training.loop import refuse_other_settings, train_network
+from pocketlens.workflows._network import check_network, describe_model, find_family
 from pocketlens.workflows._thresholds import with_own_thresholds, with_thresholds
 from pocketlens.workflows._workplace import locked
 from pocketlens.workflows.data import DataLike, Hashed, as_hashed, data_paths
@@ -74,7 +74,8 @@ def train(
         raise UserError(
             f"{run_dir} holds a run that was interrupted; pass --resume to go on, or --overwrite"
         )
-    check_network(config)
+    if not isinstance(data, Hashed):  # all its photos are about to be read
+        check_network(config)
     hashed = as_hashed(data)
     dataset = hashed.dataset
     if config.metric not in (None, "loss"):
@@ -86,21 +87,6 @@ def train(
     keep = as_bundle(keep_split).split if keep_split is not None else None
     with _run_directory(run_dir, resume=resume):
         return _train(hashed, target, run_dir, config, keep, threads, overwrite=overwrite)
-
-
-def check_network(config: TrainConfig) -> None:
-    """Whether this network can be built, started and fed, before hours are spent on photos.
-
-    Raises:
-        UserError: no such network, its weights can't be had, or it doesn't take this image size.
-    """
-    require("torch", extra="train")
-    family_name, family = find_family(config.model)
-    module = family.build(config.model, 2, family.Config())
-    if config.weights != "none":
-        family.load_weights(module, config.model, config.weights)
-    size = config.image_size or family.defaults(config.model)["size"]
-    describe_model(family_name, config.model, {}, module, Preprocess(size, size))
 
 
 def _complete(target: Path, config: TrainConfig, data: DataLike | Hashed) -> Bundle:
@@ -277,51 +263,6 @@ def _prepare(
         ),
     )
     return module, manifest
-
-
-def find_family(model: str) -> tuple[str, Any]:
-    """The model family that knows a network's name.
-
-    Raises:
-        UserError: none does; the message names similar ones.
-    """
-    similar: list[str] = []
-    for name in plugins.names("models"):
-        family = plugins.load("models", name)
-        if family.knows(model):
-            return name, family
-        similar += family.similar(model) if "/" not in model or model.startswith(name) else []
-    hint = f"; did you mean {', '.join(similar[:3])}?" if similar else ""
-    raise UserError(f"no network is called {model!r}{hint} (timm.list_models() lists all)")
-
-
-def describe_model(
-    family: str,
-    name: str,
-    config: Mapping[str, Any],
-    module: torch.nn.Module,
-    preprocess: Preprocess,
-) -> dict[str, Any]:
-    """`manifest.model`: enough to build the network again, and its size.
-
-    Raises:
-        UserError: the network doesn't take images of this size.
-    """
-    try:
-        params, macs = count_operations(module, preprocess.height, preprocess.width)
-    except Exception as error:  # each network has its own way to refuse a size
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"{name} takes no images of {preprocess.width}x{preprocess.height} pixels: "
-            f"{first_line}; leave out --image-size, or name another"
-        ) from error
-    return {
-        "family": family,
-        "name": name,
-        "config": dict(config),
-        "params": params,
-        "macs": macs,
-    }
 
 
 def data_hash(dataset: Dataset, identities: list[str]) -> str:
