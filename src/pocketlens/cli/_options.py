@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter, validators
 
 from pocketlens.core.dataset import Dataset, SplitGroups
+
+if TYPE_CHECKING:
+    from pocketlens.workflows._result import Table
 
 
 @Parameter(name="*")
@@ -61,3 +64,13 @@ Out = Annotated[Path, Parameter(help="Directory to make; it must not exist yet."
 def print_json(value: dict[str, Any]) -> None:
     """One object on stdout."""
     print(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def print_table(table: Table, *, json: bool) -> None:
+    """A comparison: as one JSON object, or as the table with what to do next."""
+    if json:
+        print(table.comparison.to_json(), end="")
+        return
+    print(table)
+    ship = f"Ship {table.best}\n" if table.best == table.out / "best" else ""
+    print(f"\n{ship}Report {table.out / 'report.html'}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from pocketlens.cli._options import DataOptions, Json, Out, Overwrite, Threads
+from pocketlens.cli._options import DataOptions, Json, Out, Overwrite, Threads, print_table
 from pocketlens.core.gate import Goal
 
 _DATA = DataOptions()
@@ -72,8 +72,4 @@ def run(
         batch=throughput_batch,
         overwrite=overwrite,
     )
-    if json:
-        print(table.comparison.to_json(), end="")
-    else:
-        print(table)
-        print(f"\nReport {out / 'report.html'}")
+    print_table(table, json=json)

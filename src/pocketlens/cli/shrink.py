@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from pocketlens.cli._options import DataOptions, Json, Out, Overwrite, Resume, Threads
+from pocketlens.cli._options import DataOptions, Json, Out, Overwrite, Resume, Threads, print_table
 from pocketlens.workflows.shrink import ShrinkConfig
 
 _SHRINK, _DATA = ShrinkConfig(), DataOptions()
@@ -69,8 +69,4 @@ def run(
         resume=resume,
         overwrite=overwrite,
     )
-    if json:
-        print(table.comparison.to_json(), end="")
-    else:
-        print(table)
-        print(f"\nShip {table.best}\nReport {out / 'report.html'}")
+    print_table(table, json=json)

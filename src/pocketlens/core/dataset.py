@@ -93,6 +93,7 @@ class Dataset:
         problems: what the reader of the format met (missing photos, empty folders).
         split_groups: how groups are to be split; None leaves it to an earlier split, else to
             `across`.
+        reading: how it was asked to be read, beside path and format; kept with results.
     """
 
     root: Path
@@ -104,6 +105,7 @@ class Dataset:
     extra_columns: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     split_groups: SplitGroups | None = None
+    reading: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -60,7 +60,10 @@ def read_dataset(
             raise UserError(f"{name} data {_NO_USE[option]}")
     dataset: Dataset = plugin.read(root, plugins.configure(plugin, options))
     check_class_names(dataset.task, dataset.classes)
-    dataset = replace(dataset, split_groups=split_groups)
+    reading = options | ({} if split_groups is None else {"split_groups": split_groups})
+    if exclude is not None:
+        reading["exclude"] = Path(exclude).name
+    dataset = replace(dataset, split_groups=split_groups, reading=reading)
     return dataset if exclude is None else _without(dataset, Path(exclude).expanduser())
 
 
@@ -213,4 +216,5 @@ def describe_data(hashed: Hashed) -> dict[str, object]:
         "task": dataset.task,
         "num_samples": len(dataset),
         "num_classes": len(dataset.classes),
+        **dataset.reading,
     }
