@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,21 +14,23 @@ if TYPE_CHECKING:
     import torch
 
 NAME: Final = "last.safetensors"
-_MODEL, _BEST, _OPTIMIZER = "model.", "best.", "optimizer."
+_MODEL, _BEST, _OPTIMIZER, _FURTHER = "model.", "best.", "optimizer.", "further."
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state after an epoch: enough to go on as if nothing had happened.
+    """The state after a step: enough to go on as if nothing had happened.
 
     Attributes:
         facts: epoch, history, settings: whatever JSON can hold.
+        further: other tensors: the moving average, the state of the random numbers.
     """
 
     model: dict[str, torch.Tensor]
     best: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
     facts: dict[str, Any]
+    further: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
@@ -42,6 +44,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
 
     tensors = {_MODEL + k: v.contiguous() for k, v in checkpoint.model.items()}
     tensors |= {_BEST + k: v.contiguous() for k, v in checkpoint.best.items()}
+    tensors |= {_FURTHER + k: v.contiguous() for k, v in checkpoint.further.items()}
     state = checkpoint.optimizer["state"]
     for index, values in state.items():
         tensors |= {f"{_OPTIMIZER}{index}.{k}": v.contiguous() for k, v in values.items()}
@@ -87,7 +90,9 @@ def load(folder: Path) -> Checkpoint | None:
             index, name = key.removeprefix(_OPTIMIZER).split(".", 1)
             state.setdefault(int(index), {})[name] = value
     optimizer = {"state": state, "param_groups": facts.pop("param_groups")}
-    return Checkpoint(_with(tensors, _MODEL), _with(tensors, _BEST), optimizer, facts)
+    return Checkpoint(
+        _with(tensors, _MODEL), _with(tensors, _BEST), optimizer, facts, _with(tensors, _FURTHER)
+    )
 
 
 def _with(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -44,7 +44,22 @@ class TrainConfig:
     weight_decay: float = 0.01
     """Weight decay of all but biases and normalisation layers."""
 
-    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    layer_decay: float = 1.0
+    """Share of the learning rate that each layer has of the one above it; 1: all learn alike."""
+
+    freeze_epochs: int = 0
+    """First epochs in which only the last layer learns."""
+
+    accumulate: int = 1
+    """Batches whose gradients are added up for one step."""
+
+    clip_grad: float | None = None
+    """Largest norm of a step's gradient; default: no limit."""
+
+    ema: float | None = None
+    """Keep a moving average of the weights with this decay (0.99 to 0.9999); default: none."""
+
+    schedule: Literal["cosine", "step", "constant", "one_cycle"] = "cosine"
     """Learning rate over time, after a linear warm-up."""
 
     warmup: float = 0.25
@@ -56,12 +71,38 @@ class TrainConfig:
     label_smoothing: float = 0.1
     """Share of the target that is spread over all classes (single-label only)."""
 
-    augment: Literal["v0", "v1"] = "v1"
-    """Augmentation: v0 none, v1 flips and quarter turns."""
+    loss: Literal["cross_entropy", "bce", "focal", "asymmetric"] | None = None
+    """Loss; default cross_entropy (several labels a photo: bce)."""
+
+    focal_gamma: float | None = None
+    """How much loss `focal` looks away from photos that are right already; default 2."""
+
+    class_weights: Literal["none", "inverse", "balanced"] = "none"
+    """Weight of a class in the loss: inverse to its photos, or to their effective number."""
+
+    sampler: Literal["shuffle", "balanced"] = "shuffle"
+    """Photos of an epoch: each once, or drawn so that all classes come equally often."""
+
+    augment: Literal["v0", "v1", "v2", "v3", "trivial", "randaugment"] = "v1"
+    """Augmentation: v0 none, v1 flips and quarter turns, v2 also colour, v3 also blur and noise,
+    trivial (TrivialAugment) and randaugment."""
+
+    augment_only: tuple[str, ...] | None = None
+    """Augment photos of these classes only, separated by commas; `minority`: of classes with
+    fewer photos than the mean."""
+
+    mixup: float = 0.0
+    """Blend pairs of photos with their labels, share from Beta(a, a); 0: not at all."""
+
+    cutmix: float = 0.0
+    """Put a piece of one photo into another with its share of the label, from Beta(a, a)."""
 
     metric: Literal["macro_f1", "accuracy", "map", "loss"] | None = None
     """What the best epoch is chosen by, on validation photos; default macro_f1 (several labels a
     photo: map)."""
+
+    checkpoint_minutes: float = 5.0
+    """Minutes between checkpoints inside an epoch; there is one after each epoch anyway."""
 
     patience: int | None = None
     """Stop after so many epochs without a better one; default: never."""
@@ -70,17 +111,31 @@ class TrainConfig:
     """Of the split, the start and the augmentation."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "step_size"):
+        for name in ("epochs", "batch_size", "step_size", "accumulate"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name.replace('_', '-')} must be at least 1")
         if self.image_size is not None and not 16 <= self.image_size <= 4096:
             raise UserError("--image-size must be between 16 and 4096")
+        if not self.checkpoint_minutes >= 0:
+            raise UserError("--checkpoint-minutes must not be negative")
         if self.patience is not None and self.patience < 1:
             raise UserError("--patience must be at least 1")
         if not 0 <= self.box_margin <= 10:
             raise UserError("--box-margin must be between 0 and 10")
         if self.seed < 0:
             raise UserError("--seed must not be negative")
+        if not 0 < self.layer_decay <= 1:
+            raise UserError("--layer-decay must be above 0 and at most 1")
+        if not 0 <= self.freeze_epochs < self.epochs:
+            raise UserError("--freeze-epochs must be fewer than --epochs")
+        if self.clip_grad is not None and not self.clip_grad > 0:
+            raise UserError("--clip-grad must be above 0")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise UserError("--ema must be between 0 and 1")
+        if self.focal_gamma is not None and not 0 <= self.focal_gamma <= 10:
+            raise UserError("--focal-gamma must be between 0 and 10")
+        if not 0 <= self.mixup <= 10 or not 0 <= self.cutmix <= 10:
+            raise UserError("--mixup and --cutmix must be between 0 and 10")
         if not self.lr > 0:
             raise UserError("--lr must be above 0")
         if not 0 <= self.warmup < 1 or not 0 <= self.label_smoothing < 1 or self.weight_decay < 0:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +12,10 @@ from pocketlens.core.examples import Examples
 from pocketlens.core.predictor import read_bytes
 from pocketlens.core.preprocess import Preprocess
 from pocketlens.core.stream import batched, run_ahead
-from pocketlens.training.augment import POLICIES, generator
-
-Batch = tuple[NDArray[np.float32], NDArray[Any]]
+from pocketlens.training.augment import POLICIES, generator, v0
+from pocketlens.training.config import TrainConfig
+from pocketlens.training.mixing import Batch, mix
+from pocketlens.training.sampling import augmented, epoch_order, occurrences
 
 
 def num_batches(num_examples: int, batch_size: int) -> int:
@@ -27,46 +27,51 @@ def num_batches(num_examples: int, batch_size: int) -> int:
 def epoch_batches(
     examples: Examples,
     preprocess: Preprocess,
+    config: TrainConfig,
     *,
-    augment: str,
-    batch_size: int,
-    seed: int,
     epoch: int,
+    start: int = 0,
     workers: int,
     unreadable: Callable[[str, str], None],
-) -> Iterator[Batch]:
-    """`(input_NCHW float32, truth)` of one epoch in its shuffled order.
+) -> Iterator[tuple[int, Batch]]:
+    """The batches of one epoch with their numbers, a function of settings and epoch alone.
 
     Args:
+        start: number of the first batch, where an epoch is gone on with.
         unreadable: called with the file name and the reason for each photo that can't be read;
             the photo is left out of its batch.
     """
-    policy = POLICIES[augment]
-    order = np.random.default_rng([seed, epoch]).permutation(len(examples))
+    policy = POLICIES[config.augment]
+    is_augmented = augmented(examples, config)
+    order = epoch_order(examples, config, epoch)
 
-    def prepare(index: int) -> NDArray[np.float32] | ImageError:
+    def prepare(index: int, occurrence: int) -> NDArray[np.float32] | ImageError:
         source, box = examples.request(index)
         assert isinstance(source, str)
-        rng = generator(seed, epoch, examples.identities[index])
+        rng = generator(config.seed, epoch, examples.identities[index], occurrence)
         try:
             image_HWC = preprocess.decode(read_bytes(source), box)
         except ImageError as error:
             return error
-        return preprocess.normalize(policy(image_HWC, preprocess, rng))
+        chosen = policy if is_augmented[index] else v0
+        return preprocess.normalize(chosen(image_HWC, preprocess, rng))
 
-    def keep(index: int) -> tuple[int, NDArray[np.float32] | ImageError]:
-        return index, prepare(index)
+    def keep(asked: tuple[int, int]) -> tuple[int, NDArray[np.float32] | ImageError]:
+        return asked[0], prepare(*asked)
 
-    indices = [int(i) for i in order]
-    ahead = run_ahead(keep, indices, workers=workers, depth=2 * batch_size)
-    left = num_batches(len(examples), batch_size)
-    for batch in batched(ahead, batch_size):
-        if left == 0:
+    asked = list(zip(order, occurrences(order), strict=True))[start * config.batch_size :]
+    ahead = run_ahead(keep, asked, workers=workers, depth=2 * config.batch_size)
+    total = num_batches(len(examples), config.batch_size)
+    for number, block in enumerate(batched(ahead, config.batch_size), start):
+        if number == total:
             break
-        left -= 1
-        good = [(i, value) for i, value in batch if not isinstance(value, ImageError)]
-        for i, value in batch:
+        good = [(i, value) for i, value in block if not isinstance(value, ImageError)]
+        for i, value in block:
             if isinstance(value, ImageError):
                 unreadable(examples.samples[i].path, str(value))
         if len(good) > 1 or len(examples) == 1:
-            yield np.stack([value for _, value in good]), examples.truth[[i for i, _ in good]]
+            batch = Batch(
+                np.stack([value for _, value in good]), examples.truth[[i for i, _ in good]]
+            )
+            rng = np.random.default_rng([config.seed, epoch, number, 1])
+            yield number, mix(batch, mixup=config.mixup, cutmix=config.cutmix, rng=rng)

@@ -1,13 +1,13 @@
-"""The training loop: epochs of steps, the best epoch by validation, resumable after each."""
+"""The training loop: epochs of steps, the best epoch by validation, resumable after any step."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,9 +19,15 @@ from pocketlens.core.preprocess import Preprocess
 from pocketlens.core.scored import Scored
 from pocketlens.progress import bar, say, warn
 from pocketlens.training import checkpoint
+from pocketlens.training.averaging import make_average
 from pocketlens.training.config import TrainConfig
+from pocketlens.training.freezing import set_training
 from pocketlens.training.loader import epoch_batches, num_batches
-from pocketlens.training.optimize import learning_rate, make_optimizer
+from pocketlens.training.losses import make_loss
+from pocketlens.training.mixing import Batch
+from pocketlens.training.optimize import learning_rate, make_optimizer, momentum, set_rates
+from pocketlens.training.resuming import Progress, restore, state_of
+from pocketlens.training.sampling import class_counts
 
 if TYPE_CHECKING:
     import torch
@@ -51,8 +57,8 @@ def train_network(
     """Train a network and keep its best epoch.
 
     Training goes on from the last checkpoint in `run_dir`, if there is one. Each epoch's
-    randomness (order, augmentation, dropout) is a function of the seed and the epoch alone, so a
-    resumed run gives the very weights of an uninterrupted one.
+    randomness (order, augmentation, dropout) is a function of the seed and the epoch alone, or
+    stands in the checkpoint, so a resumed run gives the very weights of an uninterrupted one.
 
     Args:
         validate: scores a module on validation photos; photos it can't score are its business.
@@ -70,97 +76,116 @@ def train_network(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = make_optimizer(module, config)
-    loss_of = make_loss(config, multi_label=examples.dataset.task == "multi_label")
+    average = None if config.ema is None else make_average(module, config.ema)
+    task = examples.dataset.task
+    loss_of = make_loss(config, task, class_counts(examples).tolist())
     steps = num_batches(len(examples), config.batch_size)
-    metric = config.metric or metrics.DEFAULT_METRIC[examples.dataset.task]
-    history: list[dict[str, float]] = []
-    best: dict[str, torch.Tensor] = {}
-    best_epoch = -1
+    metric = config.metric or metrics.DEFAULT_METRIC[task]
     unreadable: dict[str, str] = {}
+    run = Progress()
     if (saved := checkpoint.load(run_dir)) is not None:
-        refuse_other_settings(saved.facts["config"], config, run_dir)
-        if saved.facts.get("data_hash", "") != data_hash:
-            raise UserError(
-                f"the photos or their split changed since {run_dir} was interrupted; "
-                "start anew with --overwrite"
-            )
-        module.load_state_dict(saved.model)
-        optimizer.load_state_dict(saved.optimizer)
-        best, history = saved.best, saved.facts["history"]
-        best_epoch = saved.facts["best_epoch"]
-        say(f"going on after epoch {len(history)} of {config.epochs}")
+        run = restore(saved, config, data_hash, run_dir, module, optimizer, average)
+
+    def save() -> None:
+        checkpoint.save(run_dir, state_of(run, config, data_hash, module, optimizer, average))
+
+    def loss_on(batch: Batch) -> torch.Tensor:
+        inputs = torch.from_numpy(batch.input_NCHW).to(device, memory_format=torch.channels_last)
+        logits_NK = module(inputs)
+        loss: torch.Tensor = loss_of(logits_NK, torch.from_numpy(batch.truth).to(device))
+        if batch.partner is None:
+            return loss
+        other = loss_of(logits_NK, torch.from_numpy(batch.partner).to(device))
+        return batch.share * loss + (1 - batch.share) * other
 
     with bar("training", config.epochs * steps) as advance:
-        advance(len(history) * steps)
-        for epoch in range(len(history), config.epochs):
-            if _out_of_patience(config, epoch, best_epoch):
-                say(f"stopped early: no better epoch since epoch {best_epoch + 1}")
+        advance(len(run.history) * steps + run.step)
+        for epoch in range(len(run.history), config.epochs):
+            if _out_of_patience(config, epoch, run.best_epoch):
+                say(f"stopped early: no better epoch since epoch {run.best_epoch + 1}")
                 break
-            started = time.monotonic()
-            torch.manual_seed(_epoch_seed(config.seed, epoch))
-            module.train()
-            losses: list[float] = []
+            began = last_saved = time.monotonic()
+            if run.step == 0:  # else the checkpoint's random state is there
+                torch.manual_seed(_epoch_seed(config.seed, epoch))
+            set_training(module, head_only=epoch < config.freeze_epochs)
             batches = epoch_batches(
                 examples,
                 preprocess,
-                augment=config.augment,
-                batch_size=config.batch_size,
-                seed=config.seed,
+                config,
                 epoch=epoch,
+                start=run.step,
                 workers=available_cores(),
                 unreadable=unreadable.__setitem__,
             )
-            for number, (input_NCHW, truth) in enumerate(batches):
-                step = epoch * steps + number
-                rate = learning_rate(config, step, steps)
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
-                inputs = torch.from_numpy(input_NCHW).to(device, memory_format=torch.channels_last)
-                loss = loss_of(module(inputs), torch.from_numpy(truth).to(device))
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                losses.append(loss.item())
-                if not math.isfinite(losses[-1]):
-                    kept = f". The last good checkpoint stays in {run_dir}" if history else ""
+            waiting = False
+            for number, batch in batches:
+                rate = learning_rate(config, epoch * steps + number, steps)
+                set_rates(optimizer, rate, momentum(config, epoch * steps + number, steps))
+                loss = loss_on(batch)
+                run.losses.append(loss.item())
+                if not math.isfinite(run.losses[-1]):
+                    kept = f". The last good checkpoint stays in {run_dir}"
                     raise UserError(
-                        f"the loss became {losses[-1]} at step {number + 1} of epoch {epoch + 1}; "
-                        f"lower --lr{kept}"
+                        f"the loss became {run.losses[-1]} at step {number + 1} of epoch "
+                        f"{epoch + 1}; lower --lr"
+                        f"{kept if (run_dir / checkpoint.NAME).exists() else ''}"
                     )
-                optimizer.step()
-                advance(1, f"epoch {epoch + 1}/{config.epochs} loss {np.mean(losses):.3f}")
-            if not losses:
+                (loss / _group_size(config, number, steps)).backward()  # type: ignore[no-untyped-call]
+                waiting = (number + 1) % config.accumulate != 0
+                if not waiting:
+                    _take_step(module, optimizer, average, config)
+                    run.step = number + 1
+                    if time.monotonic() - last_saved >= 60 * config.checkpoint_minutes:
+                        run.seconds += time.monotonic() - began
+                        began = time.monotonic()
+                        save()
+                        last_saved = time.monotonic()
+                advance(1, f"epoch {epoch + 1}/{config.epochs} loss {np.mean(run.losses):.3f}")
+            if waiting:
+                _take_step(module, optimizer, average, config)
+            if not run.losses:
                 raise UserError("no training photo could be read; run `pocketlens check`")
-            row = _figures(epoch, rate, losses, validate(module.eval()), time.monotonic() - started)
-            history.append(row)
+            kept_module = module if average is None else average.module
+            scored = validate(kept_module.eval())
+            seconds = run.seconds + time.monotonic() - began
+            rate = learning_rate(config, (epoch + 1) * steps - 1, steps)  # of the last step
+            row = _figures(epoch, rate, run.losses, scored, seconds)
             # A tie goes to the earlier epoch.
-            if best_epoch < 0 or _better(metric, row, history[best_epoch]):
-                best_epoch = epoch
-                best = {k: v.detach().cpu().clone() for k, v in module.state_dict().items()}
-            _report(row, metric, config.epochs, is_best=best_epoch == epoch)
-            facts = {"config": asdict(config), "history": history, "best_epoch": best_epoch}
-            facts["data_hash"] = data_hash
-            state = {k: v.detach().cpu() for k, v in module.state_dict().items()}
-            checkpoint.save(
-                run_dir, checkpoint.Checkpoint(state, best, optimizer.state_dict(), facts)
-            )
+            is_best = run.best_epoch < 0 or _better(metric, row, run.history[run.best_epoch])
+            run.history.append(row)
+            run.step, run.losses, run.seconds = 0, [], 0.0
+            if is_best:
+                run.best_epoch = epoch
+                run.best = {
+                    k: v.detach().cpu().clone() for k, v in kept_module.state_dict().items()
+                }
+            _report(row, metric, config.epochs, is_best=is_best)
+            save()
     for name, reason in list(unreadable.items())[:5]:
         warn(f"{name} was not used: {reason}")
-    return TrainResult(best, history, best_epoch, unreadable)
+    return TrainResult(run.best, run.history, run.best_epoch, unreadable)
 
 
-def make_loss(
-    config: TrainConfig, *, multi_label: bool
-) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """Loss of `logits_NK` against class indices N or a 0/1 matrix NK."""
-    from torch.nn import functional
+def _group_size(config: TrainConfig, number: int, steps: int) -> int:
+    """Batches whose gradients make one step; at an epoch's end there may be fewer."""
+    start = number - number % config.accumulate
+    return min(config.accumulate, steps - start)
 
-    if multi_label:
-        return lambda logits_NK, truth_NK: functional.binary_cross_entropy_with_logits(
-            logits_NK, truth_NK.to(logits_NK.dtype)
-        )
-    return lambda logits_NK, truth_N: functional.cross_entropy(
-        logits_NK, truth_N, label_smoothing=config.label_smoothing
-    )
+
+def _take_step(
+    module: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: torch.optim.swa_utils.AveragedModel | None,
+    config: TrainConfig,
+) -> None:
+    import torch
+
+    if config.clip_grad is not None:
+        torch.nn.utils.clip_grad_norm_(module.parameters(), config.clip_grad)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    if average is not None:
+        average.update_parameters(module)
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:
@@ -190,20 +215,3 @@ def _report(row: dict[str, float], metric: str, epochs: int, *, is_best: bool) -
         f"epoch {row['epoch']:.0f}/{epochs}: train loss {row['train_loss']:.3f}, validation loss "
         f"{row['val_loss']:.3f}{shown}, {row['seconds']:.0f} s{' (best so far)' if is_best else ''}"
     )
-
-
-def refuse_other_settings(saved: Mapping[str, Any], config: TrainConfig, place: Path) -> None:
-    """Going on with a run is going on with its settings.
-
-    Raises:
-        UserError: one of them is another now.
-    """
-    # A setting that an older version didn't have was what its default is.
-    before = asdict(TrainConfig()) | dict(saved)
-    changed = [k for k, v in asdict(config).items() if before[k] != v]
-    if changed:
-        raise UserError(
-            f"{place} was made with another "
-            f"{', '.join('--' + name.replace('_', '-') for name in changed)}; "
-            "resume with the same settings, or start anew with --overwrite"
-        )

@@ -28,7 +28,8 @@ from pocketlens.measures.score import collect
 from pocketlens.progress import say, warn
 from pocketlens.training import artifacts, checkpoint
 from pocketlens.training.config import TrainConfig
-from pocketlens.training.loop import refuse_other_settings, train_network
+from pocketlens.training.loop import train_network
+from pocketlens.training.resuming import refuse_other_settings
 from pocketlens.workflows._network import check_network, describe_model, find_family
 from pocketlens.workflows._thresholds import with_own_thresholds, with_thresholds
 from pocketlens.workflows._workplace import locked
