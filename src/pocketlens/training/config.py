@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pocketlens.core.errors import UserError
-from pocketlens.core.preprocess import Resize
+from pocketlens.core.preprocess import MAX_SIDE, Resize
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "step_size"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name.replace('_', '-')} must be at least 1")
-        if self.image_size is not None and not 16 <= self.image_size <= 4096:
-            raise UserError("--image-size must be between 16 and 4096")
+        if self.image_size is not None and not 16 <= self.image_size <= MAX_SIDE:
+            raise UserError(f"--image-size must be between 16 and {MAX_SIDE}")
         if self.patience is not None and self.patience < 1:
             raise UserError("--patience must be at least 1")
         if not 0 <= self.box_margin <= 10:

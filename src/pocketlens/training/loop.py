@@ -45,12 +45,14 @@ def train_network(
     *,
     validate: Callable[[torch.nn.Module], Scored],
     run_dir: Path,
+    resume: bool = False,
     data_hash: str = "",
     threads: int | None = None,
 ) -> TrainResult:
     """Train a network and keep its best epoch.
 
-    Training goes on from the last checkpoint in `run_dir`, if there is one. Each epoch's
+    With `resume`, training goes on from the last checkpoint in `run_dir`, if there is one; else
+    the first one that is saved takes its place. Each epoch's
     randomness (order, augmentation, dropout) is a function of the seed and the epoch alone, so a
     resumed run gives the very weights of an uninterrupted one.
 
@@ -77,7 +79,7 @@ def train_network(
     best: dict[str, torch.Tensor] = {}
     best_epoch = -1
     unreadable: dict[str, str] = {}
-    if (saved := checkpoint.load(run_dir)) is not None:
+    if resume and (saved := checkpoint.load(run_dir)) is not None:
         refuse_other_settings(saved.facts["config"], config, run_dir)
         if saved.facts.get("data_hash", "") != data_hash:
             raise UserError(
