@@ -69,6 +69,11 @@ def row(name: str, **values: object) -> Row:
         speedup=3.41,
         speedup_float=2.08,
         agreement=98.2,
+        metrics={"macro_f1": 85.9, "accuracy": 88.1},
+        intervals={
+            "macro_f1": {"drop": 0.35, "drop_low": -0.4, "drop_high": 1.1},
+            "accuracy": {"drop": 0.25, "drop_low": -0.51, "drop_high": 1.02},
+        },
     )
     return replace(base, **values)  # type: ignore[arg-type]
 

@@ -66,6 +66,7 @@ def test_no_float_model(tiny_onnx: Bundle, tmp_path: Path) -> None:
     ("words", "told"),
     [
         (["predict", "BUNDLE", "--out", "OUT"], "name the images"),
+        (["compare", "--data", "PHOTOS", "--out", "OUT"], "name the bundles"),
         (["predict", "BUNDLE", "PHOTOS", "--out", "OUT", "--top-k", "0"], "--top-k"),
         (["predict", "BUNDLE", "PHOTOS", "--out", "OUT", "--max-megapixels", "0"], "megapixels"),
         (["export", "FLOAT", "--runtime", "onnx", "--out", "OUT", "--opset", "5"], "--opset"),
@@ -128,17 +129,18 @@ def test_an_export_that_answers_otherwise_on_photos_is_a_mismatch(
     assert table.comparison.row("onnx").verdict == "best"
     assert table.comparison.row("onnx").proven
     assert table.comparison.config["reference"] == "float"
+    assert table.comparison.row("onnx").drop_unseen == 0
     real = onnx.open
 
     def otherwise(*given: Any) -> Any:
         run = real(*given)
-        return lambda input_NCHW: run(input_NCHW) * np.float32(1.3)
+        return lambda input_NCHW: run(input_NCHW) * np.float32(1.05)
 
     monkeypatch.setattr(onnx, "open", otherwise)
     table = pl.compare([tiny, tiny_onnx], photos, out=tmp_path / "other")
     row = table.comparison.row("onnx")
     assert (row.verdict, row.agreement) == ("mismatch", 100)
-    assert "differs by" in row.reason
+    assert "differ by" in row.reason
     best = table.comparison.best
     assert best is not None
     assert best.name == "float"

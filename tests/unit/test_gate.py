@@ -165,6 +165,16 @@ def test_fastest_float() -> None:
     assert fastest_float([replace(FLOAT, latency_ms=None), INT8]) is None
 
 
+def test_nothing_passes_unmeasured_against_the_float_model() -> None:
+    broken = replace(FLOAT, verdict="failed", reason="it died", latency_ms=None)
+    small = replace(INT8, speedup_float=None)
+    judged = judge(small, Limits())
+    assert (judged.verdict, judged.proven) == ("failed", False)
+    assert "could not be timed" in judged.reason
+    rows = choose([broken, small], Limits(), reference="float")
+    assert all(row.verdict == "failed" for row in rows)
+
+
 def test_too_few_photos_prove_nothing() -> None:
     few = replace(INT8, drop=0.0, drop_low=0.0, drop_high=0.0)
     assert judge(replace(few, drop_unseen=0.5), Limits(max_drop=0.5)).proven

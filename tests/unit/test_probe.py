@@ -65,5 +65,15 @@ def test_another_processor_is_told_once(
     assert capsys.readouterr().err.count("answers otherwise on this processor") == int(told)
 
 
+@pytest.mark.parametrize("logits", [[], [{"99": 1.0}] * 4, "text", [{"0": "x"}] * 4, None])
+def test_a_damaged_record_is_one_line(small: Bundle, logits: Any) -> None:
+    file = small.path / "manifest.json"
+    manifest = json.loads(file.read_text())
+    manifest["metrics"]["probe"]["logits"] = logits
+    file.write_text(json.dumps(manifest))
+    with pytest.raises(pl.UserError, match="manifest is damaged"):
+        pl.load(small.path)
+
+
 def test_the_float_model_keeps_none(tiny_onnx: Bundle) -> None:
     assert "probe" not in tiny_onnx.manifest.metrics

@@ -89,6 +89,34 @@ def test_what_killed_runs_left_is_swept(tmp_path: Path) -> None:
     assert other.exists()
 
 
+def test_the_old_result_waits_until_its_successor_shows_something(tmp_path: Path) -> None:
+    old = tmp_path / f".run.{dead_process()}.old"
+    old.mkdir()
+    long_ago = time.time() - 3600
+    os.utime(old, (long_ago, long_ago))
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    (run_dir / directory.MARKER).touch()
+    directory.sweep(run_dir)
+    assert old.exists()
+    (run_dir / "last.safetensors").touch()
+    directory.sweep(run_dir)
+    assert not old.exists()
+
+
+def test_a_failed_overwrite_keeps_the_files_of_the_old_run(photos: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, epochs=1)
+    old = pl.train(photos, out=tmp_path / "a", config=config)
+    (tmp_path / "a.run" / "notes.txt").write_text("mine")
+    before = sorted(p.name for p in (tmp_path / "a.run").iterdir())
+    with pytest.raises(UserError, match="lower --lr"):
+        pl.train(photos, out=tmp_path / "a", config=replace(config, lr=1e30), overwrite=True)
+    assert sorted(p.name for p in (tmp_path / "a.run").iterdir()) == before
+    assert read_bundle(tmp_path / "a").id == old.id
+    new = pl.train(photos, out=tmp_path / "a", config=replace(config, seed=1), overwrite=True)
+    assert new.id != old.id, "the old checkpoint is not gone on with"
+
+
 def test_killed_between_two_renames_brings_the_old_one_back(tmp_path: Path) -> None:
     old = tmp_path / f".run.{dead_process()}.old"
     old.mkdir()

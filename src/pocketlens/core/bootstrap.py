@@ -7,18 +7,15 @@ are scored on the same resample, so what is common to them cancels out.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.core.metrics import Metric, largest_difference, score
-from pocketlens.core.scored import Scored, ranking
+from pocketlens.core.metrics import Metric, all_scores, score
+from pocketlens.core.scored import Floats, Scored, ranking
 
 NUM_RESAMPLES = 2000
-
-#: Losses of a sample, in nats, that two runtimes may give for one network: rounding is far below.
-SAME_NETWORK: Final = 0.01
 _CHUNK_WEIGHTS = 4_000_000  # float64 weights held at a time: 32 MB
 
 
@@ -27,8 +24,7 @@ class Drop(NamedTuple):
 
     Resampling photos of which none got worse can't tell that some would: `unseen` is how much
     may be lost all the same, 3 of n by the rule of three (Hanley & Lippman-Hand 1983, "If
-    nothing goes wrong, is everything all right?"); 0 where a photo did get worse, and where
-    both are one network.
+    nothing goes wrong, is everything all right?"); 0 where a photo did get worse.
     """
 
     drop: float
@@ -46,40 +42,65 @@ def paired_drop(
     seed: int = 0,
     num_resamples: int = NUM_RESAMPLES,
 ) -> Drop:
-    """Drop of `other` against `reference` with its interval.
+    """Drop of `other` against `reference` in one metric; see `paired_drops`."""
+    return paired_drops(
+        reference, other, units=units, seed=seed, num_resamples=num_resamples, only=metric
+    )[metric]
+
+
+def paired_drops(
+    reference: Scored,
+    other: Scored,
+    *,
+    units: Sequence[Hashable] | None = None,
+    seed: int = 0,
+    num_resamples: int = NUM_RESAMPLES,
+    only: Metric | None = None,
+) -> dict[str, Drop]:
+    """Drops of `other` against `reference` with their intervals, from the same resamples.
 
     Args:
         units: what is drawn, one entry a sample: crops of one photo are not independent, so
             they are drawn together. Each sample by itself when None.
         seed: of the draws.
+        only: one metric instead of all.
     """
     assert len(reference) == len(other)
     unit_N = _unit_indices(units, len(reference))
     num_units = int(unit_N.max()) + 1
-    plain = float(score(metric, reference)[0] - score(metric, other)[0])
+
+    def lost(weights_BN: Floats) -> dict[str, Floats]:
+        if only is not None:
+            before, after = (score(only, scored, weights_BN) for scored in (reference, other))
+            return {only: before - after}
+        before_by, after_by = (all_scores(scored, weights_BN) for scored in (reference, other))
+        return {name: before_by[name] - after_by[name] for name in before_by}
+
+    plain = {name: float(value[0]) for name, value in lost(np.ones((1, len(reference)))).items()}
+    unseen = _unseen(reference, other, num_units)
     if np.array_equal(reference.predicted, other.predicted) and (
-        metric != "map" or np.array_equal(ranking(reference), ranking(other))
+        reference.logits_NK is None or np.array_equal(ranking(reference), ranking(other))
     ):  # every resample would say the same
-        return Drop(plain, 0.0, 0.0, _unseen(reference, other, num_units))
+        return {name: Drop(value, 0.0, 0.0, unseen) for name, value in plain.items()}
     rng = np.random.default_rng(seed)
-    drops: list[float] = []
+    drawn_by: dict[str, list[Floats]] = {name: [] for name in plain}
     chunk = max(1, _CHUNK_WEIGHTS // max(1, len(reference)))
     for start in range(0, num_resamples, chunk):
         rows = min(chunk, num_resamples - start)
         drawn = rng.integers(0, num_units, size=(rows, num_units))
         counts = np.stack([np.bincount(row, minlength=num_units) for row in drawn])
-        weights_BN = counts[:, unit_N].astype(np.float64)
-        drops.extend(score(metric, reference, weights_BN) - score(metric, other, weights_BN))
-    low, high = np.percentile(drops, [2.5, 97.5])
-    # A ranking moves without any label being another, so only a width of 0 says nothing there.
-    blind = metric != "map" or low == high
-    unseen = _unseen(reference, other, num_units) if blind else 0.0
-    return Drop(plain, float(low), float(high), unseen)
+        for name, values in lost(counts[:, unit_N].astype(np.float64)).items():
+            drawn_by[name].append(values)
+    drops = {}
+    for name, parts in drawn_by.items():
+        low, high = np.percentile(np.concatenate(parts), [2.5, 97.5])
+        # A ranking moves without any label being another, so only a width of 0 is blind there.
+        blind = name != "map" or low == high
+        drops[name] = Drop(plain[name], float(low), float(high), unseen if blind else 0.0)
+    return drops
 
 
 def _unseen(reference: Scored, other: Scored, num_units: int) -> float:
-    if largest_difference(reference, other) <= SAME_NETWORK:
-        return 0.0
     was_right, is_right = (scored.predicted == scored.truth for scored in (reference, other))
     return 0.0 if (was_right & ~is_right).any() else min(100.0, 300 / num_units)
 

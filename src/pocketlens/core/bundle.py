@@ -152,7 +152,7 @@ class Bundle:
 
     @property
     def size_bytes(self) -> int:
-        """Size of what is shipped to run the network: the files named `model.*`."""
+        """Size of the network's own files, those named `model.*`."""
         return sum(
             (self.path / name).stat().st_size
             for name in self.manifest.files

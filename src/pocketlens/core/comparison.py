@@ -39,6 +39,8 @@ class Row:
         throughput: images a second at `batch`.
         speedup: against the float model in PyTorch; `speedup_float`: against the float model
             in its fastest runtime.
+        metrics: every score by name, and the loss.
+        intervals: of each score its `drop`, `drop_low` and `drop_high`.
         noisy: the measurement's rounds differ too much to rank it.
         agreement: percent of test images with the float model's answer.
     """
@@ -73,6 +75,7 @@ class Row:
     reason: str = ""
     path: str | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    intervals: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

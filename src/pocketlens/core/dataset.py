@@ -190,3 +190,8 @@ def bytes_hash(data: bytes) -> str:
 def identity(photo_hash: str, box: Box | None) -> str:
     """What makes a sample the same sample wherever it lies: its photo's bytes and its box."""
     return photo_hash if box is None else f"{photo_hash}@{box}"
+
+
+def photo_of(identity: str) -> str:
+    """The hash of a sample's photo; crops of one photo have it in common."""
+    return identity.split("@", 1)[0]

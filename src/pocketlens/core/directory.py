@@ -9,7 +9,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -20,9 +20,15 @@ MANIFEST: Final = "manifest.json"
 #: An empty file in an output that grows over a long run.
 MARKER: Final = ".pocketlens"
 
+#: What is in that file where the directory is a data set.
+DATA: Final = "data"
+
 #: A directory with one of these, or a bundle's manifest, was made by pocketlens and may be
 #: overwritten on request.
 OURS: Final = ("compare.json", "explore.json", "predictions.json", MARKER)
+
+#: What a run can go on from: a bundle, a checkpoint.
+WORTH_KEEPING: Final = (MANIFEST, "*.safetensors")
 
 #: A temporary directory in which nothing happened for so long is nobody's any more.
 _UNCHANGED_S: Final = 600
@@ -82,6 +88,18 @@ def refuse_existing(
             raise UserError(f"{given} lies in {out}, which --overwrite would remove; name another")
 
 
+def is_output(directory: str | os.PathLike[str]) -> bool:
+    """Whether pocketlens put a result there, whose pictures are nobody's data.
+
+    Data sets that it downloaded are data: their marker says so.
+    """
+    place = Path(directory)
+    try:
+        return _is_ours(place) and (place / MARKER).read_text(encoding="utf-8") != DATA
+    except (OSError, ValueError):
+        return _is_ours(place)
+
+
 def _is_ours(directory: Path) -> bool:
     if any((directory / name).exists() for name in OURS):
         return True
@@ -124,21 +142,25 @@ def sweep(target: Path) -> None:
     """Clear away what runs that were killed left beside `target`; what they moved comes back.
 
     Their process is gone and nothing was changed for minutes: the process of another container
-    has a number that is unknown here.
+    has a number that is unknown here. What can't be cleared away is left.
     """
     pattern = re.compile(rf"\.{re.escape(target.name)}\.(\d+)\.(tmp|old)")
-    try:
-        siblings = list(target.parent.iterdir())
-    except OSError:
-        return  # nothing there, or no directory: whoever writes to it will say so
-    for sibling in siblings:
-        found = pattern.fullmatch(sibling.name)
-        if found is None or _is_running(int(found[1])):
-            continue
-        if found[2] == "old" and not os.path.lexists(target):
-            sibling.rename(target)  # killed between its two renames
-        elif time.time() - sibling.lstat().st_mtime > _UNCHANGED_S:
-            remove(sibling)
+    with suppress(OSError):  # nothing there, or no directory: whoever writes to it will say so
+        for sibling in list(target.parent.iterdir()):
+            found = pattern.fullmatch(sibling.name)
+            if found is None or _is_running(int(found[1])):
+                continue
+            with suppress(OSError):  # another run sweeps too
+                if found[2] == "old" and not os.path.lexists(target):
+                    sibling.rename(target)  # killed between its two renames
+                elif found[2] == "old" and not any(map(any, map(target.rglob, WORTH_KEEPING))):
+                    continue  # its successor has nothing to show yet
+                elif time.time() - _last_change(sibling) > _UNCHANGED_S:
+                    remove(sibling)
+
+
+def _last_change(directory: Path) -> float:
+    return max(path.lstat().st_mtime for path in (directory, *directory.rglob("*")))
 
 
 def _is_running(pid: int) -> bool:

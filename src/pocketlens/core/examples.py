@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.core.dataset import Dataset, Sample
+from pocketlens.core.dataset import Dataset, Sample, photo_of
 from pocketlens.core.errors import DataError
 from pocketlens.core.predictor import Request
 
@@ -57,7 +57,7 @@ class Examples:
     @property
     def units(self) -> list[str]:
         """The photo each sample is of; crops of one photo are not independent."""
-        return [identity.split("@", 1)[0] for identity in self.identities]
+        return list(map(photo_of, self.identities))
 
     def take(self, indices: Sequence[int] | NDArray[np.int64]) -> Examples:
         """Only these, in this order."""

@@ -87,6 +87,8 @@ def _verdict(row: Row, limits: Limits) -> tuple[Verdict, str]:
             return "failed", "its latency was not measured, and there is a limit for it"
         if row.latency_ms > limits.max_latency_ms:
             return "slower", f"{row.latency_ms:.2f} ms, limit {limits.max_latency_ms:g} ms"
+    if row.latency_ms is not None and row.speedup_float is None:
+        return "failed", "the float model could not be timed, so it may be the faster one"
     if row.speedup_float is not None and row.speedup_float < 1:
         return "slower", (
             f"takes {1 / row.speedup_float:.2f} times as long as the float model in its "

@@ -55,21 +55,50 @@ def accuracy(scored: Scored, weights_BN: Floats) -> Floats:
 
 def class_scores(scored: Scored, weights_BN: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """Precision, recall, F1 and support, each BK; 0 where a quotient has no meaning."""
+    hits, given, support = _counts(scored, weights_BN)
+    return _divide(hits, given), _divide(hits, support), _divide(2 * hits, given + support), support
+
+
+def _counts(scored: Scored, weights_BN: Floats) -> tuple[Floats, Floats, Floats]:
+    """Labels rightly given, given, and true; each BK."""
     predicted, truth = scored.predicted, scored.truth
     num_classes = scored.num_classes
     if scored.task == "multi_label":
         hits = _weighted_sum(weights_BN, predicted & (truth == 1))
-        given = _weighted_sum(weights_BN, predicted)
-        support = _weighted_sum(weights_BN, truth)
-    else:
-        shape = (len(weights_BN), num_classes)
-        hits, given, support = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-        right = predicted == truth
-        for row, w in enumerate(weights_BN):
-            hits[row] = np.bincount(truth[right], w[right], minlength=num_classes)
-            given[row] = np.bincount(predicted, w, minlength=num_classes)
-            support[row] = np.bincount(truth, w, minlength=num_classes)
-    return _divide(hits, given), _divide(hits, support), _divide(2 * hits, given + support), support
+        return hits, _weighted_sum(weights_BN, predicted), _weighted_sum(weights_BN, truth)
+    shape = (len(weights_BN), num_classes)
+    hits, given, support = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    right = predicted == truth
+    for row, w in enumerate(weights_BN):
+        hits[row] = np.bincount(truth[right], w[right], minlength=num_classes)
+        given[row] = np.bincount(predicted, w, minlength=num_classes)
+        support[row] = np.bincount(truth, w, minlength=num_classes)
+    return hits, given, support
+
+
+def all_scores(scored: Scored, weights_BN: Floats) -> dict[str, Floats]:
+    """Every score by name, each B, in percent.
+
+    `accuracy`, and precision, recall and F1 as a mean over the classes that have samples (macro);
+    of several labels also `map`, and the three over all labels at once (micro).
+    """
+    hits, given, support = _counts(scored, weights_BN)
+    triples = {
+        "precision": _divide(hits, given),
+        "recall": _divide(hits, support),
+        "f1": _divide(2 * hits, given + support),
+    }
+    scores = {"accuracy": accuracy(scored, weights_BN)}
+    scores |= {f"macro_{name}": _mean_over_present(v, support) for name, v in triples.items()}
+    if scored.task == "multi_label":
+        total_hits, total_given, total = (v.sum(axis=1) for v in (hits, given, support))
+        scores |= {
+            "map": mean_average_precision(scored, weights_BN),
+            "micro_precision": _divide(total_hits, total_given),
+            "micro_recall": _divide(total_hits, total),
+            "micro_f1": _divide(2 * total_hits, total_given + total),
+        }
+    return {name: values * 100 for name, values in scores.items()}
 
 
 def macro_f1(scored: Scored, weights_BN: Floats) -> Floats:
@@ -127,27 +156,14 @@ def loss(scored: Scored) -> float:
 
 
 def summary(scored: Scored) -> dict[str, float]:
-    """Every metric by name, in percent; `loss` in nats."""
-    one = np.ones((1, len(scored)))
-    precision, recall, f1, support = (values[0] for values in class_scores(scored, one))
-    present = support > 0
-    values = {
-        "accuracy": float(accuracy(scored, one)[0]) * 100,
-        "macro_precision": float(precision[present].mean()) * 100 if present.any() else 0.0,
-        "macro_recall": float(recall[present].mean()) * 100 if present.any() else 0.0,
-        "macro_f1": float(f1[present].mean()) * 100 if present.any() else 0.0,
-        "loss": loss(scored),
-        "num_classes_scored": int(present.sum()),
-    }
+    """Every score by name, in percent; `loss` in nats; how many classes have samples."""
+    scores = all_scores(scored, np.ones((1, len(scored))))
     if scored.task == "multi_label":
-        predicted = scored.predicted
-        hits = float((predicted & (scored.truth == 1)).sum())
-        given, true = float(predicted.sum()), float(scored.truth.sum())
-        values["map"] = float(mean_average_precision(scored, one)[0]) * 100
-        values["micro_precision"] = 100 * hits / given if given else 0.0
-        values["micro_recall"] = 100 * hits / true if true else 0.0
-        values["micro_f1"] = 100 * 2 * hits / (given + true) if given + true else 0.0
-    return values
+        present = int((scored.truth == 1).any(axis=0).sum())
+    else:
+        present = len(np.unique(scored.truth))
+    values = {name: float(found[0]) for name, found in scores.items()}
+    return values | {"loss": loss(scored), "num_classes_scored": present}
 
 
 def per_class(scored: Scored) -> dict[str, Floats]:
@@ -177,8 +193,24 @@ def agreement(a: Scored, b: Scored) -> float:
 
 
 def largest_difference(a: Scored, b: Scored) -> float:
-    """Between the losses of a sample, in nats."""
-    return float(np.abs(a.loss_N - b.loss_N).max(initial=0.0))
+    """Of two networks' answers to a photo, as a share of the first's logits (or of 1, if more).
+
+    Of single-label answers the lead of the chosen logit and the loss are compared, of multi-label
+    ones each logit.
+    """
+    if a.logits_NK is not None and b.logits_NK is not None:
+        largest = 0.0
+        for rows in blocks(a.logits_NK):
+            before, after = (ranking(x)[rows].astype(np.float64) for x in (a, b))
+            share_NK = np.abs(after - before) / np.maximum(1, np.abs(before))
+            largest = max(largest, float(share_NK.max(initial=0.0)))
+        return largest
+    assert a.margin_N is not None
+    assert b.margin_N is not None
+    scale_N = np.maximum(1, a.margin_N)
+    margins_N = np.abs(a.margin_N - b.margin_N) / scale_N
+    losses_N = np.abs(a.loss_N - b.loss_N) / np.maximum(scale_N, a.loss_N)
+    return float(np.maximum(margins_N, losses_N).max(initial=0.0))
 
 
 def _running_sum(rows_TB: Floats) -> Floats:

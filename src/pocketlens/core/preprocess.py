@@ -25,6 +25,10 @@ Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "ham
 _PILLOW: Final = {name: Image.Resampling[name.upper()] for name in get_args(Interpolation)}
 
 
+#: Of a network's input in pixels; a damaged manifest must not ask for all memory.
+MAX_SIDE: Final = 4096
+
+
 @dataclass(frozen=True)
 class Preprocess:
     """How a photo becomes the network's input.
@@ -61,6 +65,11 @@ class Preprocess:
             raise UserError("the input's height and width must be whole numbers")
         if self.height < 1 or self.width < 1:
             raise UserError(f"the input size must be at least 1x1, not {self.width}x{self.height}")
+        if max(self.height, self.width) > MAX_SIDE:
+            raise UserError(
+                f"the input size must be at most {MAX_SIDE}x{MAX_SIDE}, not "
+                f"{self.width}x{self.height}"
+            )
         if self.resize not in get_args(Resize):
             raise UserError(f"resize must be one of {', '.join(get_args(Resize))}")
         if self.interpolation not in _PILLOW:

@@ -57,6 +57,7 @@ class Scored:
         loss_N: cross entropy, or binary cross entropy as a mean over the classes; in nats.
         chosen_N: the most probable class (single-label).
         confidence_N: its probability, 0 to 1 (single-label).
+        margin_N: its logit's lead over the next (single-label; 0 where there is but one class).
         logits_NK: float32 (multi-label).
         thresholds_K: above which probability a label is given (multi-label).
     """
@@ -67,6 +68,7 @@ class Scored:
     loss_N: Floats
     chosen_N: Ints | None = None
     confidence_N: Floats | None = None
+    margin_N: Floats | None = None
     logits_NK: NDArray[np.float32] | None = None
     thresholds_K: Floats | None = None
 
@@ -109,21 +111,24 @@ def from_logits(
         )
     chosen_N = np.empty(num_samples, dtype=np.int64)
     confidence_N = np.empty(num_samples)
+    margin_N = np.zeros(num_samples)
     for rows in blocks(logits_NK):
         x = logits_NK[rows].astype(np.float64)
         chosen_N[rows] = x.argmax(axis=1)
         top = x.max(axis=1)
         total = np.exp(x - top[:, None]).sum(axis=1)
         confidence_N[rows] = 1 / total
+        if num_classes > 1:
+            margin_N[rows] = top - np.partition(x, -2, axis=1)[:, -2]
         loss_N[rows] = np.log(total) + top - x[np.arange(len(x)), truth[rows]]
-    return Scored(task, num_classes, truth, loss_N, chosen_N, confidence_N)
+    return Scored(task, num_classes, truth, loss_N, chosen_N, confidence_N, margin_N)
 
 
 def join(parts: Sequence[Scored]) -> Scored:
     """Single-label answers of several blocks as one, in this order."""
     assert parts
     assert all(part.task == "single_label" for part in parts)
-    columns = ((part.truth, part.loss_N, part.chosen_N, part.confidence_N) for part in parts)
+    columns = ((p.truth, p.loss_N, p.chosen_N, p.confidence_N, p.margin_N) for p in parts)
     return Scored(
         "single_label", parts[0].num_classes, *map(np.concatenate, zip(*columns, strict=True))
     )

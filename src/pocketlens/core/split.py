@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pocketlens.core.dataset import PARTS, Part, Sample, SplitGroups
+from pocketlens.core.dataset import PARTS, Part, Sample, SplitGroups, photo_of
 from pocketlens.core.errors import DataError
 from pocketlens.core.text import one_line
 
@@ -49,6 +49,18 @@ class Split:
     def part_of(self) -> dict[str, str]:
         """Identity -> part, `calibration` included."""
         return {key: part for part in ("calibration", *PARTS) for key in getattr(self, part)}
+
+    def parts_of(self, identities: Iterable[str]) -> list[str | None]:
+        """The part of each sample; None where neither it nor its photo is known.
+
+        A box that is new, or was corrected, belongs to its photo's part: what was trained on is
+        the photo. Of a photo in several parts the most telling counts: train, val, calibration.
+        """
+        exact = self.part_of()
+        by_photo: dict[str, str] = {}
+        for part in ("test", "calibration", "val", "train"):
+            by_photo |= dict.fromkeys(map(photo_of, getattr(self, part)), part)
+        return [exact.get(key) or by_photo.get(photo_of(key)) for key in identities]
 
     def __bool__(self) -> bool:
         return bool(self.train or self.val or self.test)
@@ -180,13 +192,13 @@ def _use_once(identities: Sequence[str], parts: list[Part | None]) -> list[int]:
     """Take photos of a later part out of the earlier ones; give the samples' positions."""
     photos: dict[Part | None, set[str]] = {part: set() for part in PARTS}
     for key, part in zip(identities, parts, strict=True):
-        photos[part].add(_photo(key))
+        photos[part].add(photo_of(key))
     later: dict[Part | None, set[str]] = {
         "train": photos["val"] | photos["test"],
         "val": photos["test"],
         "test": set(),
     }
-    leaks = [i for i, key in enumerate(identities) if _photo(key) in later[parts[i]]]
+    leaks = [i for i, key in enumerate(identities) if photo_of(key) in later[parts[i]]]
     for i in leaks:
         parts[i] = None
     return leaks
@@ -264,10 +276,6 @@ def _strata(sample: Sample, groups: bool) -> Iterable[str]:
     return (*strata, f"\0group:{sample.group}") if groups and sample.group else strata
 
 
-def _photo(key: str) -> str:
-    return key.split("@", 1)[0]
-
-
 def _shuffled(seed: int, key: str) -> str:
     return hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=16).hexdigest()
 
@@ -290,8 +298,8 @@ def _units(
 
     for i in pool:
         if whole_groups and (group := samples[i].group) is not None:
-            parent[root(_photo(identities[i]))] = root(f"group:{group}")
+            parent[root(photo_of(identities[i]))] = root(f"group:{group}")
     units: dict[str, list[int]] = defaultdict(list)
     for i in pool:
-        units[root(_photo(identities[i]))].append(i)
+        units[root(photo_of(identities[i]))].append(i)
     return list(units.values())

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TextIO
 
 _CHUNK: Final = 1 << 20  # characters
+_NUMBER: Final = 32  # characters behind which no number goes on unseen
 _SPACE: Final = " \t\n\r"
 
 
@@ -101,8 +102,9 @@ class _Scanner:
                 if not self._more():
                     raise
                 continue
-            # A number may go on in the next piece.
-            if end == len(self._text) and self._more():
+            # A number may go on in the next piece, also behind a `.` or an `e`.
+            cut = len(self._text) - end < _NUMBER
+            if cut and isinstance(found, int | float) and self._more():
                 continue
             self._at = end
             return found

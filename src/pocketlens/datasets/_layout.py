@@ -16,6 +16,7 @@ from typing import Final
 
 from pocketlens.core.dataset import Part
 from pocketlens.core.decode import SUFFIXES
+from pocketlens.core.directory import is_output
 
 PART_NAMES: Final[dict[str, Part]] = {
     **dict.fromkeys(("train", "training", "trainset", "train2017"), "train"),
@@ -146,7 +147,8 @@ def walk(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
                     if is_hidden(entry.name):
                         continue
                     if entry.is_dir(follow_symlinks=False):
-                        folders.append(entry.name)
+                        if not is_output(entry.path):
+                            folders.append(entry.name)
                     else:
                         files.append(entry.name)
         except OSError:

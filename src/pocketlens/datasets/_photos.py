@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from pocketlens.core.dataset import Box, Part
+from pocketlens.core.directory import is_output
 from pocketlens.core.problems import Findings
 from pocketlens.datasets._layout import is_hidden, is_photo, part_of
 
@@ -21,6 +22,7 @@ Labels = Literal["photos", "boxes"]
 MESSAGES: Final[Mapping[str, str]] = {
     "unreadable_folder": "folders that can't be read; mend their permissions",
     "broken_link": "links that lead nowhere or in a circle; remove them",
+    "own_output": "folders that pocketlens made are not read",
     "unreadable_annotation": "annotation files that can't be understood are not used; mend or "
     "remove them",
     "missing_label": "annotations without a class are not used; label them or remove them",
@@ -51,7 +53,12 @@ def files_below(root: str | Path, findings: Findings) -> Iterator[str]:
             findings.add("unreadable_folder", f"{folder or '.'}: {error.strerror}")
             continue
         prefix = f"{folder}{os.sep}" if folder else ""
-        trails = dict.fromkeys(folders, trail)
+        trails = {}
+        for name in folders:
+            if is_output(os.path.join(top, prefix + name)):
+                findings.add("own_output", prefix + name)
+            else:
+                trails[name] = trail
         for name in links:
             full = os.path.join(top, prefix + name)
             if os.path.isdir(full):

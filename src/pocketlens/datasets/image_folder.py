@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from pocketlens.core.dataset import Dataset, Part, Sample, make_dataset
+from pocketlens.core.directory import is_output
 from pocketlens.core.problems import Findings
 from pocketlens.datasets._layout import has_annotations, is_hidden, is_photo, part_of, table_in
 
@@ -27,6 +28,7 @@ _MESSAGES: Final = {
     "as a class of the folder's name",
     "empty_class": "class folders without a photo; fill or remove them",
     "unused_folder": "folders beside train, val and test are not used",
+    "own_output": "folders that pocketlens made are not read",
 }
 
 
@@ -131,7 +133,10 @@ def _scan(root: Path, above: _Folder | None, name: str, findings: Findings) -> _
                     continue
                 try:
                     if entry.is_dir():
-                        folders.append(entry.name)
+                        if is_output(entry.path):
+                            findings.add("own_output", os.path.join(path, entry.name))
+                        else:
+                            folders.append(entry.name)
                     elif is_photo(entry.name) and entry.is_file():
                         photos.append(entry.name)
                     elif entry.is_symlink() and not os.path.exists(entry.path):

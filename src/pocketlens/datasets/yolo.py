@@ -112,7 +112,7 @@ def _names(settings: Mapping[str, Any], top: Path) -> dict[int, str]:
     if given is None:
         for place in (top / "classes.txt", top / "labels" / "classes.txt"):
             if place.is_file():
-                text = place.read_text(encoding="utf-8-sig", errors="replace")
+                text = _text(place)
                 given = [line.strip() for line in text.splitlines() if line.strip()]
                 break
     pairs: Iterable[tuple[Any, Any]]
@@ -154,6 +154,13 @@ def _photos(
         raise DataError(f"the YAML file of {top} names parts that aren't there: {names}")
 
 
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError as error:
+        raise DataError(f"{path} can't be read: {error.strerror}") from error
+
+
 def _place(top: Path, path: object, name: str) -> Path | None:
     """Where a part lies: below `path`, below the YAML file, or (Roboflow's `../train`) there."""
     below = [top / str(path)] if path else []
@@ -179,7 +186,7 @@ def _listed(place: Path, label_files: LabelFiles, findings: Findings) -> Iterato
                 if _is_label_file(os.path.join("labels", file)):
                     label_files.add(os.path.join(labels, file))
         return
-    for line in place.read_text(encoding="utf-8-sig", errors="replace").splitlines():
+    for line in _text(place).splitlines():
         if name := line.strip():
             path = os.path.join(place.parent, name)
             if os.path.isfile(path) and "\0" not in name:

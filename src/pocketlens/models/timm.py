@@ -71,7 +71,7 @@ def load_weights(module: torch.nn.Module, name: str, weights: str) -> str:
         state = _weights.read_state(Path(weights))
         _load(module, state, head, weights)
         return weights
-    package = _weights.PACKAGES.get(name)
+    package = _weights.PACKAGES.get(name.removesuffix(".in1k"))
     attempts = []
     if package is not None:
         attempts.append(_weights.Attempt(f"package {package}", lambda: _packaged(module, package)))

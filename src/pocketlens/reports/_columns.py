@@ -79,7 +79,7 @@ COLUMNS: Final = (
     ),
     Column(
         "size", "size", lambda r: megabytes(r.size_bytes), lambda r: r.size_bytes,
-        "All files that have to be shipped; a MB is 1,000,000 bytes.",
+        "The network's own files (model.*); a MB is 1,000,000 bytes.",
     ),
     Column(
         "latency", "latency ms", lambda r: significant(r.latency_ms, noisy=r.noisy),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pocketlens.core.comparison import Comparison
-from pocketlens.reports import _format, _scatter, _sections
+from pocketlens.reports import _format, _scatter, _scores, _sections
 from pocketlens.reports._columns import COLUMNS, score_title
 from pocketlens.reports._headline import headline
 from pocketlens.reports._page import page
@@ -48,6 +48,7 @@ def render(comparison: Comparison, config: Config | None = None) -> str:
             if (picture := _scatter.scatter(comparison, size)) is not None
         ],
         undrawn=[row.name for row in rows if id(row) not in drawn],
+        scores=_scores.scores(comparison),
         damage=damage,
         damage_most=damage_most,
         matrices=_sections.matrices(comparison),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pocketlens.core.errors import UserError
-from pocketlens.core.preprocess import Resize
+from pocketlens.core.preprocess import MAX_SIDE, Resize
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,8 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "step_size", "accumulate"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name.replace('_', '-')} must be at least 1")
-        if self.image_size is not None and not 16 <= self.image_size <= 4096:
-            raise UserError("--image-size must be between 16 and 4096")
+        if self.image_size is not None and not 16 <= self.image_size <= MAX_SIDE:
+            raise UserError(f"--image-size must be between 16 and {MAX_SIDE}")
         if not self.checkpoint_minutes >= 0:
             raise UserError("--checkpoint-minutes must not be negative")
         if self.patience is not None and self.patience < 1:

@@ -51,14 +51,16 @@ def train_network(
     *,
     validate: Callable[[torch.nn.Module], Scored],
     run_dir: Path,
+    resume: bool = False,
     data_hash: str = "",
     threads: int | None = None,
 ) -> TrainResult:
     """Train a network and keep its best epoch.
 
-    Training goes on from the last checkpoint in `run_dir`, if there is one. Each epoch's
-    randomness (order, augmentation, dropout) is a function of the seed and the epoch alone, or
-    stands in the checkpoint, so a resumed run gives the very weights of an uninterrupted one.
+    With `resume`, training goes on from the last checkpoint in `run_dir`, if there is one; else
+    the first one that is saved takes its place. Each epoch's randomness (order, augmentation,
+    dropout) is a function of the seed and the epoch alone, or stands in the checkpoint, so a
+    resumed run gives the very weights of an uninterrupted one.
 
     Args:
         validate: scores a module on validation photos; photos it can't score are its business.
@@ -83,11 +85,15 @@ def train_network(
     metric = config.metric or metrics.DEFAULT_METRIC[task]
     unreadable: dict[str, str] = {}
     run = Progress()
-    if (saved := checkpoint.load(run_dir)) is not None:
+    if resume and (saved := checkpoint.load(run_dir)) is not None:
         run = restore(saved, config, data_hash, run_dir, module, optimizer, average)
 
+    is_saved = bool(run.history or run.step)
+
     def save() -> None:
+        nonlocal is_saved
         checkpoint.save(run_dir, state_of(run, config, data_hash, module, optimizer, average))
+        is_saved = True
 
     def loss_on(batch: Batch) -> torch.Tensor:
         inputs = torch.from_numpy(batch.input_NCHW).to(device, memory_format=torch.channels_last)
@@ -124,11 +130,10 @@ def train_network(
                 loss = loss_on(batch)
                 run.losses.append(loss.item())
                 if not math.isfinite(run.losses[-1]):
-                    kept = f". The last good checkpoint stays in {run_dir}"
+                    kept = f". The last good checkpoint stays in {run_dir}" if is_saved else ""
                     raise UserError(
                         f"the loss became {run.losses[-1]} at step {number + 1} of epoch "
-                        f"{epoch + 1}; lower --lr"
-                        f"{kept if (run_dir / checkpoint.NAME).exists() else ''}"
+                        f"{epoch + 1}; lower --lr{kept}"
                     )
                 (loss / _group_size(config, number, steps)).backward()  # type: ignore[no-untyped-call]
                 waiting = (number + 1) % config.accumulate != 0

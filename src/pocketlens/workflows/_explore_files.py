@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from pocketlens.core.dataset import Dataset, Sample
+from pocketlens.core.directory import write_text
 from pocketlens.core.exploration import Exploration
 from pocketlens.core.predictor import Request, available_cores
 from pocketlens.core.stream import run_ahead
@@ -59,8 +60,8 @@ def write(
         copies=copies,
         means={name: jpeg(image) for name, image in means.items()},
     )
-    (folder / "explore.json").write_text(exploration.to_json(), encoding="utf-8")
-    (folder / "report.html").write_text(render(exploration, pictures), encoding="utf-8")
+    write_text(folder / "explore.json", exploration.to_json())
+    write_text(folder / "report.html", render(exploration, pictures))
     for part in ("mean", "samples"):
         (folder / part).mkdir()
     for name, image in means.items():

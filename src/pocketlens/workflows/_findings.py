@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from pocketlens.core.dataset import Box, Dataset, Problem, Sample
+from pocketlens.core.dataset import Box, Dataset, Problem, Sample, photo_of
 from pocketlens.core.exclusion import Excluded
 from pocketlens.core.problems import Findings
 from pocketlens.measures.duplicates import connected, near_duplicates, same
@@ -124,7 +124,7 @@ def copies(dataset: Dataset, identities: Sequence[str]) -> tuple[list[Problem], 
     """
     findings, excluded = Findings(_COPIES), []
     leaked: set[int] = set()
-    for group in same(identity.split("@", 1)[0] for identity in identities):
+    for group in same(photo_of(identity) for identity in identities):
         samples = [dataset.samples[i] for i in group]
         if len({_place(sample) for sample in samples}) > 1:
             leaked.update(group)
@@ -157,11 +157,11 @@ def _leaking_crops(
     """Boxes of photos that are in a later part too, under another file name."""
     last: dict[str, Sample] = {}
     for i in leaked:
-        photo, sample = identities[i].split("@", 1)[0], dataset.samples[i]
+        photo, sample = photo_of(identities[i]), dataset.samples[i]
         last[photo] = min(last.get(photo, sample), sample, key=_place)
     excluded = []
     for i in leaked:
-        sample, later = dataset.samples[i], last[identities[i].split("@", 1)[0]]
+        sample, later = dataset.samples[i], last[photo_of(identities[i])]
         if _place(sample) > _place(later) and sample.path != later.path:
             excluded.append(_excluded(sample, f"of the same photo as {later.path}"))
     return excluded
@@ -206,6 +206,15 @@ def divisions(dataset: Dataset) -> list[Problem]:
     for name in sorted(tested - trained):
         findings.add("unknown_test_class", name)
     return findings.problems()
+
+
+def sizes(dataset: Dataset, photos: Photos) -> dict[str, tuple[float, float, float]]:
+    """Width and height of the photos in pixels: least, median, largest."""
+    found = np.array([photos.size(path) for path in {s.path for s in dataset.samples}])
+    return {
+        name: (float(sides.min()), float(np.median(sides)), float(sides.max()))
+        for name, sides in zip(("width", "height"), found.T, strict=True)
+    }
 
 
 def odd_sizes(dataset: Dataset, photos: Photos) -> list[Problem]:

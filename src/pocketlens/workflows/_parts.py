@@ -19,8 +19,8 @@ def examples_of(
 ) -> Examples:
     """The samples of one part, by the split that the bundle remembers.
 
-    A bundle without a split (imported), and data of which the bundle has never seen a sample,
-    are scored on the data's own test part, else on everything it was not calibrated on.
+    Data with no test photo of that split (all of it, for an imported bundle) is scored on its own
+    test part, else on all of it, but for photos that were trained, chosen or calibrated on.
 
     Args:
         split: to use instead of the bundle's own, when several bundles share photos.
@@ -29,8 +29,7 @@ def examples_of(
         DataError: nothing is left, or no class is in common.
     """
     split = bundle.split if split is None else split
-    part_of = split.part_of()
-    known = [key in part_of for key in hashed.identities]
+    parts = split.parts_of(hashed.identities)
     task = hashed.dataset.task
     if task != bundle.manifest.task:
         raise DataError(
@@ -38,15 +37,22 @@ def examples_of(
             f"{task} data; give it data of its own kind"
         )
     if part == "all":
-        only = {key for key in hashed.identities if part_of.get(key) != "calibration"}
-    elif split and any(known):
-        only = {key for key in hashed.identities if part_of.get(key) == part}
-        if new := len(known) - sum(known):
-            warn(f"{new} photos are new to {bundle.path.name} and are not scored")
-    elif part == "val":
-        only = set()
+        kept = [found != "calibration" for found in parts]
+    elif part == "val" or "test" in parts:
+        kept = [found == part for found in parts]
+        if any(parts) and (new := parts.count(None)):
+            warn(f"{new} samples are new to {bundle.path.name} and are not scored")
     else:
-        only = _own_test_part(hashed) - set(split.calibration)
+        own = _own_test_part(hashed)
+        kept = [found is None and mine for found, mine in zip(parts, own, strict=True)]
+        if seen := len(parts) - parts.count(None):
+            warn(f"{seen} samples are not scored: {bundle.path.name} was made with their photos")
+        if not any(kept):
+            raise DataError(
+                f"nothing in {hashed.dataset.root} can be scored: {bundle.path.name} was made with "
+                "all its test photos; name other data"
+            )
+    only = {key for key, keep in zip(hashed.identities, kept, strict=True) if keep}
     examples = make_examples(hashed.dataset, hashed.identities, bundle.manifest.classes, only=only)
     if examples.num_dropped:
         names = ", ".join(examples.unknown_classes[:5])
@@ -71,12 +77,9 @@ def examples_of(
     return examples
 
 
-def _own_test_part(hashed: Hashed) -> set[str]:
+def _own_test_part(hashed: Hashed) -> list[bool]:
+    """Whether the data itself calls each sample a test; all of them where it names no part."""
     samples = hashed.dataset.samples
     present = {sample.part for sample in samples}
     part = "test" if "test" in present else "val" if "val" in present else None
-    return {
-        key
-        for key, sample in zip(hashed.identities, samples, strict=True)
-        if part is None or sample.part == part
-    }
+    return [part is None or sample.part == part for sample in samples]

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.core.bundle import Bundle, Manifest
+from pocketlens.core.errors import BundleError
 from pocketlens.core.predictor import Predictor
 from pocketlens.measures.machine import describe_machine
 from pocketlens.progress import warn
@@ -45,7 +46,15 @@ def with_probe(manifest: Manifest, predictor: Predictor) -> Manifest:
 def warn_where_answers_differ(bundle: Bundle, predictor: Predictor) -> None:
     """Compare a compressed bundle's answers with those it gave where it was made."""
     record = bundle.manifest.metrics.get(RECORD)
-    if isinstance(record, Mapping) and (share := _difference(record, predictor)) > _TOLERANCE:
+    if not isinstance(record, Mapping):
+        return
+    try:
+        share = _difference(record, predictor)
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
+        raise BundleError(
+            f"{bundle.path}: the manifest is damaged: metrics.{RECORD} can't be read; copy it again"
+        ) from error
+    if not share <= _TOLERANCE:  # NaN too
         _warn_once(
             f"{bundle.path.name} answers otherwise on this processor than on {record.get('cpu')}, "
             f"where it was made: logits differ by up to {100 * share:.0f} % of the largest. Score "
@@ -63,7 +72,7 @@ def _difference(record: Mapping[str, Any], predictor: Predictor) -> float:
         for logits_K, kept in zip(found, before, strict=True)
         for k, value in kept.items()
     ]
-    return float(max(differences) / max(largest, 1e-6))
+    return float(np.max(differences) / max(largest, 1e-6))
 
 
 def _answers(predictor: Predictor) -> NDArray[np.float32]:

@@ -6,10 +6,12 @@ for its INT8 child. A float export answers the same and keeps its parent's.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import Final
 
 from pocketlens.core.bundle import Bundle, Manifest
+from pocketlens.core.examples import Examples
 from pocketlens.core.scored import Scored, ranking
 from pocketlens.core.thresholds import MIN_POSITIVES, Thresholds, find_thresholds
 from pocketlens.progress import say, warn
@@ -19,6 +21,8 @@ from pocketlens.workflows.evaluate import run_bundle
 
 #: Where `manifest.metrics` tells how the thresholds were found.
 RECORD: Final = "thresholds"
+#: Of a compressed bundle, the hash of the photos and labels they were found on.
+DATA: Final = "data"
 
 
 def with_own_thresholds(scored: Scored) -> Scored:
@@ -73,7 +77,9 @@ def own_thresholds(
         examples = examples_of(made, data, "val")
         if len(examples) and examples.truth.any():
             scored = run_bundle(made, examples, threads=threads, text="thresholds").scored
-            return with_thresholds(made.manifest, scored)
+            manifest = with_thresholds(made.manifest, scored)
+            record = {**manifest.metrics[RECORD], DATA: hash_of(examples)}
+            return replace(manifest, metrics={**manifest.metrics, RECORD: record})
     why = "no data is named (--data)" if data is None else "there are no validation photos"
     if made.manifest.thresholds is None:
         warn(f"{why}, so thresholds stay at 0.5")
@@ -81,6 +87,13 @@ def own_thresholds(
     warn(f"{why}, so the thresholds stay those of {parent.path.name}")
     record = {**parent.manifest.metrics.get(RECORD, {}), "found_on": "parent"}
     return replace(made.manifest, metrics={**made.manifest.metrics, RECORD: record})
+
+
+def hash_of(examples: Examples) -> str:
+    """Of the photos and labels that thresholds are found on."""
+    truths = (truth.tobytes() for truth in examples.truth)
+    lines = sorted(zip(examples.identities, truths, strict=True))
+    return hashlib.sha256(repr(lines).encode()).hexdigest()[:32]
 
 
 def _by_name(manifest: Manifest, found: Thresholds) -> dict[str, float]:

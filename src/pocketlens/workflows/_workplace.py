@@ -10,7 +10,14 @@ from pathlib import Path
 
 import filelock
 
-from pocketlens.core.directory import MANIFEST, MARKER, aside, refuse_existing, remove, sweep
+from pocketlens.core.directory import (
+    MARKER,
+    WORTH_KEEPING,
+    aside,
+    refuse_existing,
+    remove,
+    sweep,
+)
 from pocketlens.core.errors import UserError
 
 
@@ -70,7 +77,7 @@ def workplace(target: Path, *, resume: bool = False, overwrite: bool = False) ->
         try:
             yield
         except BaseException:
-            kept = any(any(target.rglob(name)) for name in (MANIFEST, "*.safetensors"))
+            kept = any(any(target.rglob(name)) for name in WORTH_KEEPING)
             if not kept and not (existed and resume):
                 shutil.rmtree(target, ignore_errors=True)
                 if old is not None:

@@ -28,6 +28,7 @@ class CheckResult:
         num_samples: labelled photos or boxes, those that can't be used included.
         splits: usable samples a part: as the data's layout says, else what 70:15:15 gives.
         splits_given: whether the layout says it.
+        sizes: `width` and `height` of the photos, upright, in pixels: least, median, largest.
         excluded: what `--exclude-to` writes.
     """
 
@@ -37,6 +38,7 @@ class CheckResult:
     class_counts: Mapping[str, int]
     splits: Mapping[str, int]
     splits_given: bool
+    sizes: Mapping[str, tuple[float, float, float]]
     problems: tuple[Problem, ...]
     excluded: tuple[Excluded, ...]
 
@@ -54,6 +56,7 @@ class CheckResult:
             "num_classes": self.num_classes,
             "class_counts": dict(self.class_counts),
             "splits": dict(self.splits),
+            "sizes": {name: list(values) for name, values in self.sizes.items()},
             "problems": [problem.to_dict() for problem in self.problems],
         }
 
@@ -123,6 +126,7 @@ def check(
         class_counts=dataset.class_counts(),
         splits=splits,
         splits_given=given,
+        sizes=_findings.sizes(kept, photos),
         problems=problems,
         excluded=left_out,
     )
@@ -140,6 +144,11 @@ def describe(result: CheckResult) -> str:
     ]
     parts = ", ".join(f"{name} {count}" for name, count in result.splits.items())
     lines += ["", f"split ({'as given' if result.splits_given else '70:15:15'}): {parts}", ""]
+    sizes = (
+        f"{name} {low:g} to {high:g}, median {mid:g}"
+        for name, (low, mid, high) in result.sizes.items()
+    )
+    lines[-1:] = [f"photos in pixels: {'; '.join(sizes)}", ""]
     if not result.problems:
         return "\n".join([*lines, "no problems found"])
     lines.append(f"{len(result.problems)} kinds of problems:")

@@ -47,6 +47,8 @@ def compare(
         UserError: bundles with other classes or another split, no reference, or data that
             doesn't fit.
     """
+    if not bundles:
+        raise UserError("name the bundles to compare")
     target = Path(out)
     limits = Limits(max_drop, max_size_mb, max_latency_ms, goal)
     if batch < 1:

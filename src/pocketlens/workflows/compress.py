@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pocketlens import plugins
 from pocketlens.compression._step import Calibration, Context
 from pocketlens.core.bundle import Bundle, write_bundle
-from pocketlens.core.dataset import Dataset, Sample, make_dataset
+from pocketlens.core.dataset import Dataset, Sample, make_dataset, photo_of
 from pocketlens.core.directory import refuse_existing
 from pocketlens.core.errors import DataError, ImageError, UserError
 from pocketlens.core.predictor import Predictor, Request, available_cores
@@ -210,8 +210,9 @@ def _all_photos(hashed: Hashed) -> _Photos:
 
 def _without(photos: _Photos, split: Split, scored: frozenset[str]) -> _Photos:
     """The photos that nothing is scored on: the test must not be one of what was seen."""
-    barred = scored.union(split.val, split.test)
-    kept = [i for i, key in enumerate(photos.identities) if key not in barred]
+    # By the photo: a crop of a test photo is seen when the whole is.
+    barred = set(map(photo_of, scored.union(split.val, split.test)))
+    kept = [i for i, key in enumerate(photos.identities) if photo_of(key) not in barred]
     if not kept:
         raise UserError(
             "all calibration photos are ones that the model is scored on; "
@@ -230,10 +231,10 @@ def _without(photos: _Photos, split: Split, scored: frozenset[str]) -> _Photos:
 def _training_photos(hashed: Hashed, bundle: Bundle) -> _Photos:
     """The training part; for a bundle without a split, what the data calls its training part."""
     split = bundle.split
-    part_of = split.part_of()
     dataset = hashed.dataset
     if split:
-        kept = [i for i, key in enumerate(hashed.identities) if part_of.get(key) == "train"]
+        parts = split.parts_of(hashed.identities)
+        kept = [i for i, part in enumerate(parts) if part == "train"]
         if not kept:
             raise UserError(
                 f"none of the photos in {dataset.root} is one that {bundle.path} was trained on; "

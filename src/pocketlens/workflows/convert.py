@@ -90,7 +90,9 @@ def import_model(
         UserError: no weights, or files that are missing, damaged or don't fit each other.
     """
     target = Path(out)
-    refuse_existing(target, overwrite=overwrite)
+    refuse_existing(
+        target, overwrite=overwrite, inputs=[p for p in (model, preprocess, class_names) if p]
+    )
     if model.lower().endswith(".onnx"):
         from pocketlens.workflows._import_onnx import import_onnx
 

@@ -203,7 +203,7 @@ def data_paths(data: DataLike | Hashed | None) -> list[str | os.PathLike[str]]:
     if data is None:
         return []
     if isinstance(data, Hashed):
-        return [data.dataset.root]
+        data = data.dataset
     return [data.root if isinstance(data, Dataset) else data]
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import filelock
 
-from pocketlens.core.directory import MARKER, new_directory, refuse_existing
+from pocketlens.core.directory import DATA, MARKER, new_directory, refuse_existing
 from pocketlens.core.errors import UserError
 from pocketlens.progress import say
 from pocketlens.workflows._fetch import Archive, check_room, fetch
@@ -86,7 +86,7 @@ def download(
             filelock.FileLock(folder / ".lock", blocking=False),
             new_directory(target, overwrite=overwrite) as made,
         ):
-            (made / MARKER).touch()
+            (made / MARKER).write_text(DATA, encoding="utf-8")
             for archive in archives:
                 path = fetch(archive, folder)
                 unpack(path, made, keep=archive.keep, max_bytes=archive.unpacked_bytes)

@@ -25,8 +25,8 @@ from pocketlens.measures.photos import Photos, look_at
 from pocketlens.progress import bar, say, warn
 from pocketlens.workflows import _explore_files, _features, _findings
 from pocketlens.workflows._copies import copy_groups, units_of
-from pocketlens.workflows.data import DataLike, as_dataset
-from pocketlens.workflows.open import BundleLike
+from pocketlens.workflows.data import DataLike, as_dataset, data_paths
+from pocketlens.workflows.open import BundleLike, as_bundle
 
 DEFAULT_MODEL = "tf_efficientnet_lite0"
 _MAX_MEANS = 24
@@ -83,7 +83,8 @@ def explore(
     if max_photos < 1:
         raise UserError("--max-photos must be at least 1")
     target = Path(out)
-    refuse_existing(target, overwrite=overwrite)
+    read = [*data_paths(data), *([] if bundle is None else [as_bundle(bundle).path])]
+    refuse_existing(target, overwrite=overwrite, inputs=read)
     dataset = as_dataset(data)
     extractor, notes = _extractor(bundle, model, weights, threads)
     chosen = _choose(dataset, max_photos, seed)

@@ -53,7 +53,7 @@ def fit(
     shrink_config = shrink_config or ShrinkConfig(**shrink_settings)
     keep = None if keep_split is None else as_bundle(keep_split)
     if not resume:
-        inputs = [*data_paths(data), *([] if keep is None else [keep.path])]
+        inputs = [*data_paths(data), *data_paths(calibration), *([keep.path] if keep else [])]
         refuse_existing(target, overwrite=overwrite, inputs=inputs)
     check_network(train_config)
     with workplace(target, resume=resume, overwrite=overwrite):

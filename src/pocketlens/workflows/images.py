@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 from pocketlens.core.decode import SUFFIXES
+from pocketlens.core.directory import is_output
 from pocketlens.core.errors import UserError
 
 PathLike = str | os.PathLike[str]
@@ -37,7 +38,11 @@ def find_images(given: Iterable[PathLike]) -> list[str]:
 
 def _walk(folder: str) -> Iterator[str]:
     for root, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and not is_output(os.path.join(root, name))
+        ]
         for name in names:
             if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith("."):
                 yield os.path.join(root, name)

@@ -81,7 +81,9 @@ def predict(
     target = Path(out)
     given = [images] if isinstance(images, str | os.PathLike) else list(images)
     opened = as_bundle(bundle)
-    refuse_existing(target, overwrite=overwrite, inputs=[opened.path, *given])
+    refuse_existing(
+        target, overwrite=overwrite, inputs=[opened.path, *given, *([boxes] if boxes else [])]
+    )
     if not given:
         raise UserError("name the images to predict: files, folders or patterns")
     files = find_images(given)

@@ -20,6 +20,8 @@ from pocketlens.workflows._ladder import Candidate, ladder
 from pocketlens.workflows._parts import examples_of
 from pocketlens.workflows._result import RESULT, Table, write_reports
 from pocketlens.workflows._table import Scores, Variant, drop_of, score_variant, tabulate
+from pocketlens.workflows._thresholds import DATA, hash_of
+from pocketlens.workflows._thresholds import RECORD as THRESHOLDS
 from pocketlens.workflows._workplace import workplace
 from pocketlens.workflows.compress import (
     CALIBRATION_HASH,
@@ -43,7 +45,7 @@ class ShrinkConfig:
     """Points of the metric that may be lost."""
 
     max_size_mb: float | None = None
-    """Largest size of what is shipped, in megabytes."""
+    """Largest size of the network's files, in megabytes (1,000,000 bytes)."""
 
     max_latency_ms: float | None = None
     """Longest time for one photo on this machine, network alone."""
@@ -117,7 +119,11 @@ def shrink(
             "shrink starts from the float torch bundle that training wrote"
         )
     if not resume:
-        refuse_existing(target, overwrite=overwrite, inputs=[parent.path, *data_paths(data)])
+        refuse_existing(
+            target,
+            overwrite=overwrite,
+            inputs=[parent.path, *data_paths(data), *data_paths(calibration)],
+        )
     hashed = as_hashed(data)
     with workplace(target, resume=resume, overwrite=overwrite):
         return search(
@@ -158,7 +164,8 @@ def search(
     choosing = val if len(val) else None
     # Read once, however many steps calibrate on them.
     pool = None if calibration is None else hash_calibration(calibration)
-    source = _Source(parent, hashed, pool, frozenset((*test.identities, *val.identities)))
+    scored = frozenset((*test.identities, *val.identities))
+    source = _Source(parent, hashed, pool, scored, hash_of(val))
     variants = [Variant(FLOAT, parent, method=parent.manifest.lineage.method)]
     scores = {FLOAT: score_variant(parent, test, choosing, threads, FLOAT)}
     made: dict[str, Bundle] = {}
@@ -222,6 +229,7 @@ class _Source:
     data: Hashed
     calibration: Hashed | None
     scored: frozenset[str]
+    val: str
 
 
 def _make(
@@ -279,6 +287,7 @@ def _there_already(candidate: Candidate, source: _Source, out: Path) -> Bundle |
         lineage.method == (candidate.method or "export")
         and any(parent["id"] == source.parent.id for parent in lineage.parents)
         and all(lineage.config.get(key) == value for key, value in wanted.items())
+        and bundle.manifest.metrics.get(THRESHOLDS, {}).get(DATA, source.val) == source.val
     )
     return bundle if same else None
 

@@ -16,7 +16,7 @@ from pocketlens import plugins
 from pocketlens.core import metrics
 from pocketlens.core.bundle import Bundle, Lineage, Manifest, read_bundle, write_bundle
 from pocketlens.core.dataset import Dataset
-from pocketlens.core.directory import refuse_existing
+from pocketlens.core.directory import MARKER, refuse_existing
 from pocketlens.core.errors import DataError, UserError
 from pocketlens.core.examples import Examples, make_examples
 from pocketlens.core.predictor import Predictor
@@ -86,8 +86,10 @@ def train(
             f"all photos are labelled {dataset.classes[0]!r}; a classifier needs two classes"
         )
     keep = as_bundle(keep_split).split if keep_split is not None else None
-    with _run_directory(run_dir, resume=resume):
-        return _train(hashed, target, run_dir, config, keep, threads, overwrite=overwrite)
+    with _run_directory(run_dir):
+        return _train(
+            hashed, target, run_dir, config, keep, threads, resume=resume, overwrite=overwrite
+        )
 
 
 def _complete(target: Path, config: TrainConfig, data: DataLike | Hashed) -> Bundle:
@@ -110,19 +112,19 @@ def _complete(target: Path, config: TrainConfig, data: DataLike | Hashed) -> Bun
 
 
 @contextmanager
-def _run_directory(run_dir: Path, *, resume: bool) -> Iterator[None]:
-    """The directory of checkpoints, for one run at a time; without one it vanishes on failure."""
+def _run_directory(run_dir: Path) -> Iterator[None]:
+    """The directory of checkpoints, for one run at a time; a new one vanishes if there is none."""
+    existed = run_dir.exists()
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
+        (run_dir / MARKER).touch()
     except OSError as error:
         raise UserError(f"can't write to {run_dir.parent}: {error.strerror}") from error
     with locked(run_dir / ".lock"):
         try:
-            if not resume:
-                (run_dir / checkpoint.NAME).unlink(missing_ok=True)
             yield
         except BaseException:
-            if not (run_dir / checkpoint.NAME).exists():
+            if not existed and not (run_dir / checkpoint.NAME).exists():
                 shutil.rmtree(run_dir, ignore_errors=True)
             raise
 
@@ -135,6 +137,7 @@ def _train(
     keep: Split | None,
     threads: int | None,
     *,
+    resume: bool,
     overwrite: bool,
 ) -> Bundle:
     dataset = hashed.dataset
@@ -172,6 +175,7 @@ def _train(
         config,
         validate=lambda net: with_own_thresholds(_score(net, manifest, parts["val"])),
         run_dir=run_dir,
+        resume=resume,
         data_hash=hashlib.sha256(json.dumps(split.to_dict()).encode()).hexdigest()
         + data_hash(dataset, hashed.identities),
         threads=threads,
