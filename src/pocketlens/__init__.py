@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pocketlens.workflows.predict import predict as predict
     from pocketlens.workflows.shrink import shrink as shrink
     from pocketlens.workflows.train import train as train
+    from pocketlens.workflows.zoo import zoo as zoo
 
 _HOMES = {
     "UserError": "core.errors",
@@ -48,6 +49,7 @@ _HOMES = {
     "read_dataset": "workflows.data",
     "shrink": "workflows.shrink",
     "train": "workflows.train",
+    "zoo": "workflows.zoo",
 }
 
 __all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]

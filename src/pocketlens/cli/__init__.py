@@ -17,6 +17,7 @@ VERBS: Final = {
     "check": "Is this data ready? Counts, unreadable and duplicate files, leaks, tiny classes.",
     "explore": "Pictures of the data, and whether its classes can be told apart.",
     "train": "Train a network on labelled photos; leaves a float bundle.",
+    "zoo": "Many architectures side by side, counted or trained on the same photos.",
     "import": "Make a bundle of a ready-trained network as it is.",
     "compress": "Make one compression step on a bundle.",
     "export": "The same model for another runtime.",
