@@ -43,6 +43,10 @@ DATA = {
 }
 
 
+def _lost(drop: float, low: float, high: float) -> dict[str, float]:
+    return {"drop": drop, "drop_low": low, "drop_high": high}
+
+
 def row(name: str, **values: object) -> Row:
     """A row as a measurement gives it."""
     base = Row(
@@ -70,10 +74,7 @@ def row(name: str, **values: object) -> Row:
         speedup_float=2.08,
         agreement=98.2,
         metrics={"macro_f1": 85.9, "accuracy": 88.1},
-        intervals={
-            "macro_f1": {"drop": 0.35, "drop_low": -0.4, "drop_high": 1.1},
-            "accuracy": {"drop": 0.25, "drop_low": -0.51, "drop_high": 1.02},
-        },
+        intervals={"macro_f1": _lost(0.35, -0.4, 1.1), "accuracy": _lost(0.25, -0.51, 1.02)},
     )
     return replace(base, **values)  # type: ignore[arg-type]
 
