@@ -39,6 +39,7 @@ def test_good_data(data):
         "num_classes": 2,
         "class_counts": {"a": 12, "b": 12},
         "splits": {"train": 16, "val": 4, "test": 4},
+        "sizes": result.to_dict()["sizes"],
         "problems": [],
     }
     assert "no problems found" in describe(result)

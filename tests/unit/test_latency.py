@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +17,7 @@ from pocketlens.core.errors import UserError
 from pocketlens.core.predictor import Request
 from pocketlens.measures import latency
 from pocketlens.measures.latency import Timing, measure_latency, speedup
+from pocketlens.measures.load import moment, taken_by_others
 from pocketlens.workflows import _table
 from pocketlens.workflows import shrink as shrinking
 from support.fake import fake_imported
@@ -48,6 +54,28 @@ def test_one_that_dies_leaves_the_others(
     assert timings["two"].throughput > 0
     assert len(timings["two"].blocks_ms) == 4
     assert speedup(timings["two"], timings["two"]) == 1
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="needs Linux, not macOS or Windows")
+def test_what_others_take_is_seen() -> None:
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        begin = moment(os.getpid())
+        time.sleep(0.6)
+        others, passed = taken_by_others(begin, moment(os.getpid()))
+        mine, _ = taken_by_others(begin, moment(busy.pid))
+        busy.kill()
+    assert 0.6 <= passed < 20
+    assert others > 0.1
+    assert mine < others + 1
+    assert taken_by_others(None, moment(os.getpid())) == (0, 0)
+    assert moment(2**30) is None
+
+
+def test_others_make_it_noisy() -> None:
+    calm = Timing(1.0, 1.0, 0.0, 1.0, 1.0, 1, (1.0,))
+    assert not calm.noisy
+    assert replace(calm, others_percent=50.0).noisy
+    assert replace(calm, spread_percent=11.0).noisy
 
 
 def test_one_that_cannot_be_opened_says_why(bundles: dict[str, Path], photos: Path) -> None:

@@ -59,7 +59,7 @@ def run(argv: list[str]) -> int:
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 0
     except KeyboardInterrupt:
-        _complain("interrupted; nothing half-written is left")
+        _complain("interrupted; what is complete stays, and fit, train and shrink --resume it")
         return 130
     except BrokenPipeError:
         # The reader (`| head`) has gone; Python must not complain about it once more at exit.
@@ -103,6 +103,7 @@ def make_app(settings: dict[str, Any] | None = None, *, asked: str | None = None
         version=lambda: versions()["pocketlens"],
         config=config,
         help_format="markdown",
+        suppress_keyboard_interrupt=False,  # `run` says what is left
     )
     for verb, summary in VERBS.items():
         module = f"{verb}_" if verb == "import" else verb

@@ -42,6 +42,7 @@ def run(
         Exit with 2 when there is any problem.
     """
     from pocketlens.core.errors import DataError
+    from pocketlens.core.text import count_of
     from pocketlens.workflows.check import check, describe
 
     result = check(reading.read(data), exclude_to=exclude_to, max_box_height=max_box_height)
@@ -50,4 +51,4 @@ def run(
     else:
         print(describe(result))
     if strict and result.problems:
-        raise DataError(f"{data} has {len(result.problems)} kinds of problems")
+        raise DataError(f"{data} has problems of {count_of(len(result.problems), 'kind')}")

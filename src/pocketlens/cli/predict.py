@@ -55,7 +55,8 @@ def run(
     if json:
         print_json(result.to_dict())
         return
-    print(f"{result.num_images} images, {result.num_errors} of them could not be used")
+    kind = "images" if boxes is None else "rows (boxes, and images without one)"
+    print(f"{result.num_images} {kind}, {result.num_errors} could not be used")
     for name, reason in list(result.errors.items())[:10]:
         print(f"  {name}: {reason}")
     print(out / "predictions.csv")

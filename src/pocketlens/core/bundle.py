@@ -200,6 +200,8 @@ def read_bundle(path: str | os.PathLike[str]) -> Bundle:
     root = Path(path)
     if not (root / MANIFEST).is_file():
         what = "has no manifest.json" if root.is_dir() else "does not exist"
+        if (root / "best" / MANIFEST).is_file():
+            what += f"; the one to ship is {root / 'best'}"
         raise BundleError(f"{root} is no bundle: it {what}")
     try:
         values = json.loads((root / MANIFEST).read_text(encoding="utf-8"))

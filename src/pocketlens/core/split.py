@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -234,8 +234,11 @@ def _assign(
     placed: dict[Part, Counter[str]] = {part: Counter() for part in fractions}
 
     inside = groups == "inside"
+    sizes = Counter(samples[i].group for i in pool)
+    # A group of one or two has nothing to divide; as a stratum it would go to train alone.
+    divided = {group for group, size in sizes.items() if inside and group and size >= len(PARTS)}
     for members in _units(samples, identities, pool, whole_groups=not inside):
-        labels = Counter(label for i in members for label in _strata(samples[i], inside))
+        labels = Counter(label for i in members for label in _strata(samples[i], divided))
         total.update(labels)
         fixed = {part for i in members if (part := parts[i])}
         if not fixed:
@@ -245,7 +248,7 @@ def _assign(
         home = next(part for part in ("test", "val", "train") if part in fixed)
         for i in members:
             part = parts[i] = parts[i] or home
-            placed[part].update(_strata(samples[i], inside))
+            placed[part].update(_strata(samples[i], divided))
 
     def order(unit: tuple[list[int], Counter[str]]) -> tuple[int, int, str]:
         members, labels = unit
@@ -271,9 +274,9 @@ def _assign(
             parts[i] = chosen
 
 
-def _strata(sample: Sample, groups: bool) -> Iterable[str]:
+def _strata(sample: Sample, divided: Collection[str]) -> Iterable[str]:
     strata = sample.labels or ("",)  # photos without any label are a stratum of their own
-    return (*strata, f"\0group:{sample.group}") if groups and sample.group else strata
+    return (*strata, f"\0group:{sample.group}") if sample.group in divided else strata
 
 
 def _shuffled(seed: int, key: str) -> str:

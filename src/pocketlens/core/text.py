@@ -51,3 +51,8 @@ def safe_filename(text: str) -> str:
         return name
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{name.lstrip('-') or '_'}-{digest}"
+
+
+def count_of(number: int, word: str) -> str:
+    """`1 photo`, `2 photos`."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"

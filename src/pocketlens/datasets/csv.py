@@ -139,7 +139,8 @@ def _columns(table: Path, names: Sequence[str], config: Config) -> _Columns:
         if (found := find(wanted, usual)) is None:
             raise DataError(
                 f"{table} has none of the columns {', '.join(usual)}; it has "
-                f"{', '.join(names) or 'none'}: rename one or name it with {option}_column"
+                f"{', '.join(names) or 'none'}: rename one, or name it by "
+                f"`{option}_column:` in a YAML file that describes the data"
             )
         return found
 

@@ -24,6 +24,7 @@ import numpy as np
 
 from pocketlens.core.errors import UserError
 from pocketlens.core.predictor import Request
+from pocketlens.measures.load import moment, taken_by_others
 from pocketlens.progress import bar
 
 CALLS: Final = 25
@@ -33,6 +34,9 @@ _BLOCK_MS: Final = 150.0
 
 #: Blocks that differ by more than this (interquartile range over median) can't be ranked.
 NOISY_PERCENT: Final = 10.0
+
+#: Nor where other programs took more than this share of one core meanwhile.
+BUSY_PERCENT: Final = 10.0
 
 #: Large buffers stay with the process instead of going back to the system after each call, which
 #: costs eager PyTorch up to half of its speed; all variants get it, so that none is flattered.
@@ -49,6 +53,7 @@ class Timing:
         e2e_latency_ms: median from a file's bytes on disk to logits.
         throughput: images a second at `batch`.
         blocks_ms: medians of the blocks in order; blocks of one round are paired.
+        others_percent: of one core, what other programs took during its blocks.
         failed: why it could not be measured, or None.
     """
 
@@ -59,12 +64,13 @@ class Timing:
     throughput: float = math.nan
     batch: int = 1
     blocks_ms: tuple[float, ...] = field(default=(), repr=False)
+    others_percent: float = 0.0
     failed: str | None = None
 
     @property
     def noisy(self) -> bool:
-        """Whether the blocks differ too much to rank this variant."""
-        return not self.spread_percent <= NOISY_PERCENT
+        """Whether the blocks differ too much, or others worked too much, to rank this variant."""
+        return not self.spread_percent <= NOISY_PERCENT or self.others_percent > BUSY_PERCENT
 
 
 def speedup(reference: Timing, other: Timing) -> float:
@@ -125,11 +131,14 @@ class _Blocks:
 
     calls: int
     network: list[list[float]] = field(default_factory=list)
+    busy: list[tuple[float, float]] = field(default_factory=list)
     e2e: list[float] = field(default_factory=list)
     batches: list[float] = field(default_factory=list)
 
     def measure(self, worker: _Worker, *, whole_way: bool) -> None:
+        begin = moment(worker.pid)
         self.network.append(worker.time("network", self.calls)[DISCARDED:])
+        self.busy.append(taken_by_others(begin, moment(worker.pid)))
         if whole_way:
             self.e2e.extend(worker.time("e2e", CALLS)[DISCARDED:])
             self.batches.extend(worker.time("batch", 4)[1:])
@@ -137,6 +146,7 @@ class _Blocks:
     def timing(self, batch: int) -> Timing:
         medians = [float(np.median(block)) for block in self.network]
         low, middle, high = np.percentile(medians, [25, 50, 75])
+        others, passed = np.sum(self.busy, axis=0)
         return Timing(
             latency_ms=float(middle),
             p95_ms=float(np.percentile(np.concatenate(self.network), 95)),
@@ -145,6 +155,7 @@ class _Blocks:
             throughput=batch / float(np.median(self.batches)) * 1000,
             batch=batch,
             blocks_ms=tuple(medians),
+            others_percent=float(100 * others / passed) if passed else 0.0,
         )
 
 
@@ -207,6 +218,11 @@ class _Worker:
             if pipe is not None:
                 pipe.close()
         self._errors.close()
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
 
     def time(self, kind: str, calls: int) -> list[float]:
         """Milliseconds of each of `calls` calls."""

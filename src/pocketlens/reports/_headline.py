@@ -57,11 +57,14 @@ def _float(comparison: Comparison, best: Row) -> str:
     where = f"{one_line(best.name, 60)}, the float model in {runtime(best.runtime)}"
     others = [row for row in comparison.rows if not is_float(row, reference(comparison))]
     passed = sum(row.verdict == "ok" for row in others)
+    skipped = sum(row.verdict == "skipped" for row in others)
     better = "smaller" if comparison.limits.get("goal") == "size" else "faster"
     if len(comparison.rows) == 1:
         why = "nothing else was compared"
     elif not others:
         why = "only float models were compared"
+    elif skipped == len(others):
+        why = "no compressed model was tried; the table says why"
     elif not passed:
         few = "the one compressed model did not pass"
         why = few if len(others) == 1 else f"none of the {len(others)} compressed models passed"
@@ -69,14 +72,19 @@ def _float(comparison: Comparison, best: Row) -> str:
         why = f"the one compressed model that passed is not {better}"
     else:
         why = f"none of the {passed} compressed models that passed is {better}"
-    parts = [_size(best, None), _time(best), _speed(best, compressed=False), _score(best)]
+    parts = [
+        _size(best, None),
+        _time(best),
+        _speed(comparison, best, compressed=False),
+        _score(best),
+    ]
     tail = ", ".join(part for part in parts if part)
     return f"Ship {where}{f' ({tail})' if tail else ''}: {why}."
 
 
 def _compressed(comparison: Comparison, best: Row, float_row: Row | None) -> str:
     kind = " in ".join(part for part in (one_line(best.precision), runtime(best.runtime)) if part)
-    parts = [_size(best, float_row), _speed(best, compressed=True) or _time(best)]
+    parts = [_size(best, float_row), _speed(comparison, best, compressed=True) or _time(best)]
     told = ", ".join(part for part in parts if part)
     loses = _loses(comparison, best)
     tail = f"{told}, and it {loses}" if told and loses else told or loses
@@ -101,19 +109,21 @@ def _score(row: Row) -> str:
     return "" if row.score is None else f"{metric(row.metric)} {number(row.score)} %"
 
 
-def _speed(row: Row, *, compressed: bool) -> str:
+def _speed(comparison: Comparison, row: Row, *, compressed: bool) -> str:
     told = ""
+    # A ratio is as noisy as the noisier of its two.
+    noisy = row.noisy or any(r.noisy for r in comparison.rows if r.precision == "float32")
     if compressed and row.speedup_float is not None:
-        told = f"{_times(row, row.speedup_float)} the float model in its fastest runtime"
+        told = f"{_times(row.speedup_float, noisy)} the float model in its fastest runtime"
     if row.speedup is not None and told:
-        told += f" ({_times(row, row.speedup)} in PyTorch)"
+        told += f" ({_times(row.speedup, noisy)} in PyTorch)"
     elif row.speedup is not None and (compressed or row.runtime != "torch"):
-        told = f"{_times(row, row.speedup)} {'the float model ' if compressed else ''}in PyTorch"
-    return f"{told}, roughly, for the machine was noisy" if told and row.noisy else told
+        told = f"{_times(row.speedup, noisy)} {'the float model ' if compressed else ''}in PyTorch"
+    return f"{told}, roughly, for the machine was noisy" if told and noisy else told
 
 
-def _times(row: Row, value: float) -> str:
-    return f"{factor(value, noisy=row.noisy)} times as fast as"
+def _times(value: float, noisy: bool) -> str:
+    return f"{factor(value, noisy=noisy)} times as fast as"
 
 
 def _loses(comparison: Comparison, row: Row) -> str:

@@ -67,6 +67,8 @@ def render(comparison: Comparison, config: Config | None = None) -> str:
         console.print(_fitting(comparison, console))
     for line in _reasons(ordered(comparison.rows)):
         console.print(Text(line), style="dim")
+    for note in comparison.notes:
+        console.print(Text(f"note: {one_line(note, 300)}"), style="dim")
     console.print()
     console.print(Text(headline(comparison).sentence), style="bold")
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"

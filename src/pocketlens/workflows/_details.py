@@ -20,11 +20,14 @@ from pocketlens.core.metrics import Metric
 from pocketlens.core.predictor import read_bytes
 from pocketlens.core.preprocess import Preprocess
 from pocketlens.core.scored import Scored, ranking, sigmoid
+from pocketlens.core.text import count_of
 from pocketlens.measures.score import Outcome
 
 _MAX_FLIPS: Final = 24
 _MAX_CONFUSION_CLASSES: Final = 60
 _THUMBNAIL: Final = 112
+#: Times what guessing gives, below which a network has hardly learnt anything.
+_HARDLY: Final = 1.3
 
 
 def num_flips(a: Scored, b: Scored) -> int:
@@ -162,8 +165,8 @@ def notes(test: Outcome, val: Outcome | None, bundles: Sequence[Bundle]) -> tupl
         if outcome is not None and outcome.errors:
             first = next(iter(outcome.errors.items()))
             notes.append(
-                f"{len(outcome.errors)} {name} photos can't be read and are not scored, such as "
-                f"{first[0]} ({first[1]})"
+                f"{count_of(len(outcome.errors), f'{name} photo')} can't be read and so not "
+                f"scored, such as {first[0]} ({first[1]})"
             )
     if val is None:
         notes.append("there are no validation photos, so the limit is applied to the test photos")
@@ -172,6 +175,7 @@ def notes(test: Outcome, val: Outcome | None, bundles: Sequence[Bundle]) -> tupl
             f"{test.examples.num_dropped} test samples of classes that the model doesn't know are "
             f"not scored: {', '.join(test.examples.unknown_classes[:10])}"
         )
+    notes += _usefulness(test)
     if test.scored.task == "multi_label":
         notes += _label_notes(test, bundles)
     elif untested := test.examples.untested_classes:
@@ -180,6 +184,37 @@ def notes(test: Outcome, val: Outcome | None, bundles: Sequence[Bundle]) -> tupl
             f"known of them: {', '.join(untested[:10])}{' …' if len(untested) > 10 else ''}"
         )
     return tuple(notes)
+
+
+def _usefulness(test: Outcome) -> list[str]:
+    """What nobody should ship unknowingly: a network that has learnt nothing yet."""
+    scored, classes = test.scored, test.examples.classes
+    if scored.task == "multi_label":
+        guessed = 100 * float(np.mean(scored.truth, axis=0).mean())
+        reached = float(metrics.score("map", scored)[0])
+        if reached < _HARDLY * guessed:
+            return [
+                f"the float model's mAP is {reached:.1f} %, where guessing gives about "
+                f"{guessed:.1f} %: train longer, or from ImageNet weights"
+            ]
+        return []
+    given = np.unique(scored.predicted)
+    tested = np.unique(scored.truth)
+    if len(given) == 1 < len(tested):
+        return [
+            f"the float model answers {classes[int(given[0])]} for every test photo: it has learnt "
+            "nothing yet; train longer, or from ImageNet weights"
+        ]
+    commonest = 100 * float(np.bincount(scored.truth).max() / len(scored))
+    right = float(metrics.score("accuracy", scored)[0])
+    recall = metrics.summary(scored)["macro_recall"]
+    if len(tested) > 1 and right <= commonest and recall < _HARDLY * 100 / len(tested):
+        return [
+            f"the float model is right for {right:.1f} % of the test photos; always answering "
+            f"the commonest class would be for {commonest:.1f} %: train longer, or from ImageNet "
+            "weights"
+        ]
+    return []
 
 
 def counts(test: Outcome, val: Examples | None) -> dict[str, int]:

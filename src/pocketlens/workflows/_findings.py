@@ -42,9 +42,10 @@ _COPIES: Final = {
 }
 _NEAR: Final = {
     "near_label_conflict": "pairs of nearly the same picture under different labels; look at them",
-    "near_split_leak": "pairs of nearly the same picture in different parts; the test may flatter",
+    "near_split_leak": "pairs of nearly the same picture in different parts; the test may flatter "
+    "(`check --exclude-to` lists the earlier part's)",
     "near_duplicate": "photos with nearly the same picture as an earlier one; give them one group "
-    "so that they stay in one part, or remove them",
+    "(a folder above their class folders, or a column of a table), so that they stay in one part",
 }
 _DIVIDED: Final = {
     "group_leak": "groups that the data divides between parts; the test may flatter",
@@ -167,8 +168,12 @@ def _leaking_crops(
     return excluded
 
 
-def near_copies(dataset: Dataset, photos: Photos) -> list[Problem]:
-    """Nearly the same picture in different files."""
+def near_copies(dataset: Dataset, photos: Photos) -> tuple[list[Problem], list[Excluded]]:
+    """Nearly the same picture in different files; of a leak, what to leave out: the earlier part's.
+
+    Copies in one part are left in: several views of one thing are what training wants.
+    """
+    excluded: dict[str, Excluded] = {}
     samples_of: dict[int, Sample] = {}  # a content's first sample speaks for its copies
     for sample in dataset.samples:
         samples_of.setdefault(photos.contents.row[photos.hashes[sample.path]], sample)
@@ -182,11 +187,14 @@ def near_copies(dataset: Dataset, photos: Photos) -> list[Problem]:
             findings.add("near_label_conflict", f"{_labelled(one)} ~ {_labelled(two)}")
         if (one.part or "train") != (two.part or "train"):
             findings.add("near_split_leak", f"{_placed(one)} ~ {_placed(two)}")
+            kept, other = sorted((one, two), key=_place)
+            if other.box is None:
+                excluded[other.path] = _excluded(other, f"nearly the same picture as {kept.path}")
     for group in connected(pairs):
         names = " ~ ".join(samples_of[rows[i]].path for i in group[:4])
         more = f" and {len(group) - 4} more" if len(group) > 4 else ""
         findings.add("near_duplicate", names + more, count=len(group) - 1)
-    return findings.problems()
+    return findings.problems(), list(excluded.values())
 
 
 def divisions(dataset: Dataset) -> list[Problem]:

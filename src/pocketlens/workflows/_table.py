@@ -68,6 +68,7 @@ def tabulate(
     batch: int = 16,
     known: Mapping[str, Scores] | None = None,
     config: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
     home: Path | None = None,
 ) -> Comparison:
     """Score, time and judge all variants.
@@ -76,6 +77,7 @@ def tabulate(
         reference: name of the float variant that drops are counted from.
         val: photos by which variants were chosen; None where there are none.
         known: scores that are there already.
+        notes: what was found before, to be kept with the result.
         home: the comparison's own directory; bundles in it are named relative to it.
     """
     threads = threads or available_cores()
@@ -124,7 +126,10 @@ def tabulate(
         damage=tuple(details.damage(metric, ref, others)),
         flips=tuple(details.flips(ref, others)),
         num_flips={n: details.num_flips(ref.scored, o.scored) for n, o in others.items()},
-        notes=details.notes(ref, scores[reference].val, [v.bundle for v in variants if v.bundle]),
+        notes=(
+            *notes,
+            *details.notes(ref, scores[reference].val, [v.bundle for v in variants if v.bundle]),
+        ),
         config=config or {},
     )
 

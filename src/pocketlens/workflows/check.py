@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from pocketlens.core.decode import MAX_PIXELS
 from pocketlens.core.errors import DataError, UserError
 from pocketlens.core.exclusion import Excluded, write_exclusions
 from pocketlens.core.split import make_split
-from pocketlens.core.text import one_line
+from pocketlens.core.text import count_of, one_line
 from pocketlens.measures.photos import look_at
 from pocketlens.progress import say
 from pocketlens.workflows import _findings
@@ -96,6 +96,7 @@ def check(
     kept = dataset.subset(usable)
     boxes, large = _findings.odd_boxes(kept, photos, max_box_height)
     copies, excluded = _findings.copies(kept, identities)
+    near, leaking = _findings.near_copies(kept, photos)
     given = any(sample.part in ("val", "test") for sample in usable)
     splits, split_problems = _splits(kept, identities, given=given, seed=seed)
     problems = (
@@ -103,7 +104,7 @@ def check(
         *dataset.problems,
         *boxes,
         *copies,
-        *_findings.near_copies(kept, photos),
+        *near,
         *split_problems,
         *(_findings.divisions(kept) if given else ()),
         *_findings.odd_sizes(kept, photos),
@@ -114,7 +115,7 @@ def check(
     left_out = (
         *unusable,
         *large,
-        *(entry for entry in excluded if (entry.filename, entry.box) not in listed),
+        *(e for e in _once((*excluded, *leaking)) if (e.filename, e.box) not in listed),
     )
     if exclude_to is not None:
         count = write_exclusions(Path(exclude_to).expanduser(), left_out)
@@ -151,13 +152,18 @@ def describe(result: CheckResult) -> str:
     lines[-1:] = [f"photos in pixels: {'; '.join(sizes)}", ""]
     if not result.problems:
         return "\n".join([*lines, "no problems found"])
-    lines.append(f"{len(result.problems)} kinds of problems:")
+    lines.append(f"problems of {count_of(len(result.problems), 'kind')}:")
     for problem in result.problems:
         lines.append(f"- {problem.count} x {problem.kind}: {problem.message}")
         lines += [f"    {one_line(example)}" for example in problem.examples]
         if 0 < len(problem.examples) < problem.count:
             lines.append("    …")
     return "\n".join(lines)
+
+
+def _once(entries: Iterable[Excluded]) -> Iterable[Excluded]:
+    """The first entry of each sample."""
+    return {(entry.filename, entry.box): entry for entry in reversed(tuple(entries))}.values()
 
 
 def _splits(

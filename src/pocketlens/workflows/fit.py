@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pocketlens.core.directory import refuse_existing
 from pocketlens.core.errors import UserError
@@ -20,6 +20,9 @@ from pocketlens.workflows.data import DataLike, as_dataset, data_paths, identiti
 from pocketlens.workflows.open import BundleLike, as_bundle
 from pocketlens.workflows.shrink import ShrinkConfig, search
 from pocketlens.workflows.train import train
+
+#: Problems of the data that make test scores better than they are.
+_FLATTERING: Final = ("split_leak", "near_split_leak", "group_leak")
 
 
 def fit(
@@ -58,8 +61,9 @@ def fit(
     check_network(train_config)
     with workplace(target, resume=resume, overwrite=overwrite):
         dataset = as_dataset(data)
+        problems = check(dataset).problems
         if not (target / "model" / "manifest.json").exists():
-            for problem in check(dataset).problems:
+            for problem in problems:
                 warn(f"{problem.message} ({problem.count}): {', '.join(problem.examples[:3])}")
         hashed = identities(dataset)
         model = train(
@@ -79,6 +83,7 @@ def fit(
             calibration=calibration,
             threads=threads,
             further=asdict(train_config),
+            notes=[f"{p.count} {p.message}" for p in problems if p.kind in _FLATTERING],
         )
 
 

@@ -17,7 +17,7 @@ from pocketlens.core.errors import UserError
 from pocketlens.core.predictor import Prediction, Predictor, Request, available_cores
 from pocketlens.core.text import csv_cell
 from pocketlens.extras import versions
-from pocketlens.progress import track
+from pocketlens.progress import track, warn
 from pocketlens.workflows.boxes import match_boxes, read_boxes
 from pocketlens.workflows.images import find_images
 from pocketlens.workflows.open import BundleLike, as_bundle, load
@@ -87,6 +87,11 @@ def predict(
     if not given:
         raise UserError("name the images to predict: files, folders or patterns")
     files = find_images(given)
+    if boxes is None and opened.manifest.preprocess.box_margin:
+        warn(
+            f"{opened.path.name} was trained on boxes cut out of photos; whole photos are another "
+            "thing to it: name boxes by --boxes"
+        )
     requests = _requests(files, boxes)
     count = _Count()
     with (
@@ -150,7 +155,8 @@ class _Count:
             if prediction.error is not None:
                 self.num_errors += 1
                 if len(self.errors) < 1000:
-                    self.errors[prediction.filename] = prediction.error
+                    box = "" if prediction.box is None else f" box {prediction.box}"
+                    self.errors[prediction.filename + box] = prediction.error
             yield prediction
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -152,11 +152,12 @@ def search(
     calibration: DataLike | None = None,
     threads: int | None = None,
     further: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
 ) -> Table:
     """What `shrink` does in a directory that is there.
 
     Args:
-        further: settings of what was done before, to be kept with the result.
+        further, notes: settings and findings of what was done before, kept with the result.
     """
     threads = threads or available_cores()
     chosen = metric_of(parent, metric)
@@ -204,6 +205,7 @@ def search(
         known=scores,
         config={**(further or {}), **asdict(config), "metric": chosen, "threads": threads}
         | ({} if pool is None else {"calibration": pool.dataset.root.name}),
+        notes=notes,
         home=target,
     )
     best = comparison.best
