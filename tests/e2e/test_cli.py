@@ -178,7 +178,7 @@ def test_predict(
         capsys, "predict", fitted / "best", tmp_path / "in", "--out", tmp_path / "p"
     )
     assert code == 0
-    assert "2 images, 1 of them" in out
+    assert "2 images, 1 could not be used" in out
     with (tmp_path / "p" / "predictions.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     header = ["filename", "predicted_class", "predicted_label", "confidence"]

@@ -113,7 +113,7 @@ def test_leaks_between_parts_keep_the_test(tmp_path):  # Data sets 11
     found = kinds(result)
     assert found["split_leak"].examples == ("test/a/leak.png (test) = train/a/0.png (train)",)
     assert found["near_split_leak"].examples == ("test/a/near.jpg (test) ~ train/a/2.png (train)",)
-    assert [entry.filename for entry in result.excluded] == ["train/a/0.png"]
+    assert [entry.filename for entry in result.excluded] == ["train/a/0.png", "train/a/2.png"]
     assert result.splits == {"train": 12, "val": 0, "test": 14}
 
 

@@ -52,7 +52,7 @@ def test_named_columns(tmp_path):
     assert read(tmp_path, no_group).samples[0].group is None
     with pytest.raises(DataError, match="no column 'zzz'; it has f, l, g"):
         read(tmp_path, Config(image_column="zzz"))
-    with pytest.raises(DataError, match="name it with image_column"):
+    with pytest.raises(DataError, match="by `image_column:` in a YAML"):
         read(tmp_path, Config())
 
 

@@ -62,11 +62,9 @@ def test_what_others_take_is_seen() -> None:
         begin = moment(os.getpid())
         time.sleep(0.6)
         others, passed = taken_by_others(begin, moment(os.getpid()))
-        mine, _ = taken_by_others(begin, moment(busy.pid))
         busy.kill()
     assert 0.6 <= passed < 20
     assert others > 0.1
-    assert mine < others + 1
     assert taken_by_others(None, moment(os.getpid())) == (0, 0)
     assert moment(2**30) is None
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pocketlens.core.dataset import PARTS, Dataset, Problem, identity
+from pocketlens.core.dataset import PARTS, Box, Dataset, Problem, identity
 from pocketlens.core.decode import MAX_PIXELS
 from pocketlens.core.errors import DataError, UserError
 from pocketlens.core.exclusion import Excluded, write_exclusions
@@ -163,7 +163,10 @@ def describe(result: CheckResult) -> str:
 
 def _once(entries: Iterable[Excluded]) -> Iterable[Excluded]:
     """The first entry of each sample."""
-    return {(entry.filename, entry.box): entry for entry in reversed(tuple(entries))}.values()
+    found: dict[tuple[str, Box | None], Excluded] = {}
+    for entry in entries:
+        found.setdefault((entry.filename, entry.box), entry)
+    return found.values()
 
 
 def _splits(
