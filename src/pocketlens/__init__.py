@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pocketlens.workflows.open import load as load
     from pocketlens.workflows.predict import predict as predict
     from pocketlens.workflows.shrink import shrink as shrink
+    from pocketlens.workflows.strip import strip as strip
     from pocketlens.workflows.train import train as train
     from pocketlens.workflows.zoo import zoo as zoo
 
@@ -48,6 +49,7 @@ _HOMES = {
     "predict": "workflows.predict",
     "read_dataset": "workflows.data",
     "shrink": "workflows.shrink",
+    "strip": "workflows.strip",
     "train": "workflows.train",
     "zoo": "workflows.zoo",
 }

@@ -19,6 +19,7 @@ VERBS: Final = {
     "train": "Train a network on labelled photos; leaves a float bundle.",
     "zoo": "Many architectures side by side, counted or trained on the same photos.",
     "import": "Make a bundle of a ready-trained network as it is.",
+    "strip": "A checkpoint's model alone, as a bundle.",
     "compress": "Make one compression step on a bundle.",
     "export": "The same model for another runtime.",
     "shrink": "Try chains of compression steps on a float bundle; keep what is proven.",

@@ -1,18 +1,33 @@
-"""What a run leaves for people: history, learning curves, confusion matrix, split."""
+"""What a run leaves for people: history, curves, confusion matrix, split, augmented photos."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
 
 from pocketlens.core.dataset import Dataset
+from pocketlens.core.errors import ImageError
+from pocketlens.core.examples import Examples
 from pocketlens.core.metrics import confusion_matrix, per_class
+from pocketlens.core.predictor import read_bytes
+from pocketlens.core.preprocess import Preprocess
 from pocketlens.core.scored import Scored
 from pocketlens.core.split import Split
 from pocketlens.core.text import csv_cell
 from pocketlens.extras import require
+from pocketlens.training.augment import POLICIES, generator, v0
+from pocketlens.training.config import TrainConfig
+from pocketlens.training.sampling import augmented
+
+#: Of the sheet of augmented photos: photos, epochs of each, and the width of one in pixels.
+_SHOWN: Final = 8
+_EPOCHS: Final = 7
+_TILE: Final = 128
 
 
 def write_history(path: Path, history: Sequence[Mapping[str, float]]) -> None:
@@ -60,6 +75,40 @@ def write_split(path: Path, dataset: Dataset, identities: Sequence[str], split: 
 
 
 _SPLIT_COLUMNS = ("filename", "box", "label", "group", "split")
+
+
+def write_augmented(
+    path: Path, examples: Examples, preprocess: Preprocess, config: TrainConfig
+) -> None:
+    """`augmentation.png`: a row a photo, as it is and as some epochs will see it."""
+    side = min(_TILE, preprocess.width)
+    height = max(1, round(side * preprocess.height / preprocess.width))
+    # Spread over the photos, so that more than the first class is seen.
+    chosen = np.linspace(0, len(examples) - 1, min(_SHOWN, len(examples)), dtype=int)
+    is_augmented = augmented(examples, config)
+    rows = []
+    for index in chosen.tolist():
+        source, box = examples.request(index)
+        assert isinstance(source, str)
+        try:
+            image_HWC = preprocess.decode(read_bytes(source), box)
+        except ImageError:
+            continue
+        policy = POLICIES[config.augment] if is_augmented[index] else v0
+        key = examples.identities[index]
+        seen = [
+            policy(image_HWC, preprocess, generator(config.seed, epoch, key))
+            for epoch in range(_EPOCHS)
+        ]
+        rows.append([preprocess.fit(image_HWC), *seen])
+    if not rows:
+        return
+    sheet = Image.new("RGB", ((_EPOCHS + 1) * (side + 4) + 8, len(rows) * (height + 4)), "white")
+    for y, row in enumerate(rows):
+        for x, pixels in enumerate(row):
+            tile = Image.fromarray(np.ascontiguousarray(pixels)).resize((side, height))
+            sheet.paste(tile, (x * (side + 4) + (8 if x else 0), y * (height + 4)))
+    sheet.save(path)
 
 
 def write_curves(path: Path, history: Sequence[Mapping[str, float]], metric: str) -> None:

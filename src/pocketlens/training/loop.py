@@ -19,6 +19,7 @@ from pocketlens.core.preprocess import Preprocess
 from pocketlens.core.scored import Scored
 from pocketlens.progress import bar, say, warn
 from pocketlens.training import checkpoint
+from pocketlens.training.artifacts import write_history
 from pocketlens.training.averaging import make_average
 from pocketlens.training.config import TrainConfig
 from pocketlens.training.freezing import set_training
@@ -165,6 +166,7 @@ def train_network(
                     k: v.detach().cpu().clone() for k, v in kept_module.state_dict().items()
                 }
             _report(row, metric, config.epochs, is_best=is_best)
+            write_history(run_dir / "history.csv", run.history)
             save()
     for name, reason in list(unreadable.items())[:5]:
         warn(f"{name} was not used: {reason}")

@@ -35,6 +35,7 @@ from pocketlens.workflows._thresholds import with_own_thresholds, with_threshold
 from pocketlens.workflows._workplace import locked
 from pocketlens.workflows.data import DataLike, Hashed, as_hashed, data_paths
 from pocketlens.workflows.open import BundleLike, as_bundle
+from pocketlens.workflows.strip import describe_run
 
 if TYPE_CHECKING:
     import torch
@@ -168,6 +169,14 @@ def _train(
     if untested := parts["test"].untested_classes:
         warn(f"no test sample of {len(untested)} classes, such as {', '.join(untested[:5])}")
     module, manifest = _prepare(dataset, classes, config)
+    lineage = replace(
+        manifest.lineage, data_hash=data_hash(dataset, hashed.identities), seed=config.seed
+    )
+    manifest = replace(manifest, lineage=lineage)
+    describe_run(run_dir, manifest, split)
+    artifacts.write_augmented(
+        run_dir / "augmentation.png", parts["train"], manifest.preprocess, config
+    )
     result = train_network(
         module,
         parts["train"],
@@ -185,7 +194,6 @@ def _train(
         manifest = with_thresholds(manifest, _score(module.eval(), manifest, parts["val"]))
     tested = _score(module.eval(), manifest, parts["test"])
     metric = config.metric or metrics.DEFAULT_METRIC[dataset.task]
-    artifacts.write_history(run_dir / "history.csv", result.history)
     artifacts.write_curves(run_dir / "curves.png", result.history, metric)
     if multi:
         artifacts.write_classes(run_dir / "classes.csv", tested, classes)
@@ -200,15 +208,12 @@ def _train(
         "val": _part_of_row(result.history[result.best_epoch]),
         "test": test_scores,
     }
-    lineage = replace(
-        manifest.lineage, data_hash=data_hash(dataset, hashed.identities), seed=config.seed
-    )
     from safetensors.torch import save
 
     weights = save({k: v.contiguous() for k, v in result.state.items()})
     bundle = write_bundle(
         target,
-        replace(manifest, metrics=scores, lineage=lineage),
+        replace(manifest, metrics=scores),
         {"model.safetensors": weights},
         split=split,
         overwrite=overwrite,
