@@ -74,6 +74,15 @@ class TrainConfig:
     loss: Literal["cross_entropy", "bce", "focal", "asymmetric"] | None = None
     """Loss; default cross_entropy (several labels a photo: bce)."""
 
+    teacher: str | None = None
+    """Bundle of a larger network for the same classes, whose answers are learnt from too."""
+
+    teacher_weight: float = 0.5
+    """Share of the teacher's answers in the loss; the rest is the labels'."""
+
+    temperature: float = 2.0
+    """How much the teacher's answers are softened."""
+
     focal_gamma: float | None = None
     """How much loss `focal` looks away from photos that are right already; default 2."""
 
@@ -124,6 +133,10 @@ class TrainConfig:
             raise UserError("--box-margin must be between 0 and 10")
         if self.seed < 0:
             raise UserError("--seed must not be negative")
+        if not 0 <= self.teacher_weight <= 1:
+            raise UserError("--teacher-weight must be between 0 and 1")
+        if not 0 < self.temperature <= 100:
+            raise UserError("--temperature must be above 0 and at most 100")
         if not 0 < self.layer_decay <= 1:
             raise UserError("--layer-decay must be above 0 and at most 1")
         if not 0 <= self.freeze_epochs < self.epochs:

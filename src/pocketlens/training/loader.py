@@ -70,8 +70,8 @@ def epoch_batches(
             if isinstance(value, ImageError):
                 unreadable(examples.samples[i].path, str(value))
         if len(good) > 1 or len(examples) == 1:
-            batch = Batch(
-                np.stack([value for _, value in good]), examples.truth[[i for i, _ in good]]
-            )
+            rows = np.array([i for i, _ in good])
+            inputs = np.stack([value for _, value in good])
+            batch = Batch(inputs, examples.truth[rows], rows=rows)
             rng = np.random.default_rng([config.seed, epoch, number, 1])
             yield number, mix(batch, mixup=config.mixup, cutmix=config.cutmix, rng=rng)

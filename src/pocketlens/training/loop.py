@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pocketlens.core import metrics
 from pocketlens.core.errors import UserError
@@ -22,6 +23,7 @@ from pocketlens.training import checkpoint
 from pocketlens.training.artifacts import write_history
 from pocketlens.training.averaging import make_average
 from pocketlens.training.config import TrainConfig
+from pocketlens.training.distilling import answers_of, distillation_loss
 from pocketlens.training.freezing import set_training
 from pocketlens.training.loader import epoch_batches, num_batches
 from pocketlens.training.losses import make_loss
@@ -54,6 +56,7 @@ def train_network(
     run_dir: Path,
     resume: bool = False,
     data_hash: str = "",
+    teacher_NK: NDArray[np.float32] | None = None,
     threads: int | None = None,
 ) -> TrainResult:
     """Train a network and keep its best epoch.
@@ -67,6 +70,7 @@ def train_network(
         validate: scores a module on validation photos; photos it can't score are its business.
         data_hash: of the samples and their split, which must not change when a run is resumed:
             what was trained on could be tested on.
+        teacher_NK: a teacher's logits for `examples`, in the order of their classes.
         threads: processor threads; all cores by default.
 
     Raises:
@@ -100,10 +104,14 @@ def train_network(
         inputs = torch.from_numpy(batch.input_NCHW).to(device, memory_format=torch.channels_last)
         logits_NK = module(inputs)
         loss: torch.Tensor = loss_of(logits_NK, torch.from_numpy(batch.truth).to(device))
-        if batch.partner is None:
+        if batch.partner is not None:
+            other = loss_of(logits_NK, torch.from_numpy(batch.partner).to(device))
+            loss = batch.share * loss + (1 - batch.share) * other
+        if teacher_NK is None:
             return loss
-        other = loss_of(logits_NK, torch.from_numpy(batch.partner).to(device))
-        return batch.share * loss + (1 - batch.share) * other
+        taught = torch.from_numpy(answers_of(batch, teacher_NK)).to(device)
+        follow = distillation_loss(logits_NK, taught, task, config.temperature)
+        return (1 - config.teacher_weight) * loss + config.teacher_weight * follow
 
     with bar("training", config.epochs * steps) as advance:
         advance(len(run.history) * steps + run.step)

@@ -16,12 +16,15 @@ class Batch(NamedTuple):
         truth: class indices N, or a 0/1 matrix NK.
         partner: truth of what was mixed in; None where nothing was.
         share: of `truth` in the loss; the rest is `partner`'s.
+        rows, partner_rows: positions N of the samples, and of what was mixed in.
     """
 
     input_NCHW: NDArray[np.float32]
     truth: NDArray[Any]
     partner: NDArray[Any] | None = None
     share: float = 1.0
+    rows: NDArray[np.int64] | None = None
+    partner_rows: NDArray[np.int64] | None = None
 
 
 def mix(batch: Batch, *, mixup: float, cutmix: float, rng: np.random.Generator) -> Batch:
@@ -49,7 +52,8 @@ def mix(batch: Batch, *, mixup: float, cutmix: float, rng: np.random.Generator) 
         # The piece may reach beyond the edge, so its true share counts.
         inside = (rows.stop - rows.start) * (columns.stop - columns.start)
         share = 1 - inside / (height * width)
-    return Batch(mixed, batch.truth, batch.truth[order], share)
+    partner_rows = None if batch.rows is None else batch.rows[order]
+    return Batch(mixed, batch.truth, batch.truth[order], share, batch.rows, partner_rows)
 
 
 def _piece(size: tuple[int, ...], area: float, rng: np.random.Generator) -> tuple[slice, slice]:

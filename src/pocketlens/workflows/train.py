@@ -31,6 +31,7 @@ from pocketlens.training.config import TrainConfig
 from pocketlens.training.loop import train_network
 from pocketlens.training.resuming import refuse_other_settings
 from pocketlens.workflows._network import check_network, describe_model, find_family
+from pocketlens.workflows._teacher import check_teacher, teach
 from pocketlens.workflows._thresholds import with_own_thresholds, with_thresholds
 from pocketlens.workflows._workplace import locked
 from pocketlens.workflows.data import DataLike, Hashed, as_hashed, data_paths
@@ -86,6 +87,7 @@ def train(
         raise DataError(
             f"all photos are labelled {dataset.classes[0]!r}; a classifier needs two classes"
         )
+    check_teacher(config, dataset)
     keep = as_bundle(keep_split).split if keep_split is not None else None
     with _run_directory(run_dir):
         return _train(
@@ -185,6 +187,7 @@ def _train(
         validate=lambda net: with_own_thresholds(_score(net, manifest, parts["val"])),
         run_dir=run_dir,
         resume=resume,
+        teacher_NK=teach(config, parts["train"], split, run_dir, threads),
         data_hash=hashlib.sha256(json.dumps(split.to_dict()).encode()).hexdigest()
         + data_hash(dataset, hashed.identities),
         threads=threads,

@@ -1,0 +1,75 @@
+"""Learning from a larger network's answers beside the labels.
+
+Hinton et al. (2015), "Distilling the Knowledge in a Neural Network": the student's softened
+answers follow the teacher's, times T squared, so that the gradients keep their size. The teacher
+is asked once for each photo, as it is; its answers are held in memory and on disk.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketlens.core.dataset import Task
+from pocketlens.training.mixing import Batch
+
+if TYPE_CHECKING:
+    import torch
+
+
+def distillation_loss(
+    logits_NK: torch.Tensor, teacher_NK: torch.Tensor, task: Task, temperature: float
+) -> torch.Tensor:
+    """T^2 times the divergence of the student from the teacher, a mean over the samples.
+
+    Single-label: Kullback-Leibler of both softmaxes at temperature T. Multi-label: of each
+    class's two-sided probability, a mean over the classes.
+    """
+    from torch.nn import functional
+
+    t = temperature
+    if task == "single_label":
+        student, teacher = ((x / t).log_softmax(1) for x in (logits_NK, teacher_NK))
+        return t * t * functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
+    target_NK = (teacher_NK / t).sigmoid()
+    cross = functional.binary_cross_entropy_with_logits(logits_NK / t, target_NK)
+    own = functional.binary_cross_entropy_with_logits(teacher_NK / t, target_NK)
+    return t * t * (cross - own)
+
+
+def answers_of(batch: Batch, teacher_NK: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The teacher's logits for a batch; for mixed photos the same mix of its logits."""
+    assert batch.rows is not None
+    found: NDArray[np.float32] = teacher_NK[batch.rows]
+    if batch.partner_rows is None:
+        return found
+    share = np.float32(batch.share)
+    return found * share + teacher_NK[batch.partner_rows] * (1 - share)
+
+
+def load_answers(path: Path, key: str) -> NDArray[np.float32] | None:
+    """Answers that were kept for this teacher and these photos, or None.
+
+    Args:
+        key: says which.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            if str(content["key"]) != key:
+                return None
+            return np.asarray(content["logits"], dtype=np.float32)
+    except (OSError, ValueError, KeyError, EOFError):
+        return None
+
+
+def store_answers(path: Path, key: str, teacher_NK: NDArray[np.float32]) -> None:
+    """Keep the teacher's answers."""
+    temporary = path.with_name(f".{path.stem}.tmp.npz")
+    try:
+        np.savez(temporary, logits=teacher_NK, key=np.array(key))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
