@@ -44,6 +44,9 @@ class TrainConfig:
     weight_decay: float = 0.01
     """Weight decay of all but biases and normalisation layers."""
 
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
+    """Number format of the steps; auto times a few real ones and keeps the fastest."""
+
     layer_decay: float = 1.0
     """Share of the learning rate that each layer has of the one above it; 1: all learn alike."""
 

@@ -29,6 +29,7 @@ from pocketlens.training.loader import epoch_batches, num_batches
 from pocketlens.training.losses import make_loss
 from pocketlens.training.mixing import Batch
 from pocketlens.training.optimize import learning_rate, make_optimizer, momentum, set_rates
+from pocketlens.training.precision import Precision, choose
 from pocketlens.training.resuming import Progress, restore, state_of
 from pocketlens.training.sampling import class_counts
 
@@ -44,6 +45,7 @@ class TrainResult:
     history: list[dict[str, float]]
     best_epoch: int
     unreadable: dict[str, str]
+    precision: Precision
 
 
 def train_network(
@@ -100,9 +102,11 @@ def train_network(
         checkpoint.save(run_dir, state_of(run, config, data_hash, module, optimizer, average))
         is_saved = True
 
-    def loss_on(batch: Batch) -> torch.Tensor:
-        inputs = torch.from_numpy(batch.input_NCHW).to(device, memory_format=torch.channels_last)
-        logits_NK = module(inputs)
+    def loss_on(batch: Batch, net: torch.nn.Module, how: Precision) -> torch.Tensor:
+        inputs = torch.from_numpy(batch.input_NCHW).to(device, memory_format=how.layout)
+        with how.autocast(device):
+            logits_NK = net(inputs)
+        logits_NK = logits_NK.float()
         loss: torch.Tensor = loss_of(logits_NK, torch.from_numpy(batch.truth).to(device))
         if batch.partner is not None:
             other = loss_of(logits_NK, torch.from_numpy(batch.partner).to(device))
@@ -113,6 +117,22 @@ def train_network(
         follow = distillation_loss(logits_NK, taught, task, config.temperature)
         return (1 - config.teacher_weight) * loss + config.teacher_weight * follow
 
+    if run.precision is None:
+        run.precision = Precision(config.precision) if config.precision != "auto" else None
+    if run.precision is None:
+        _, first = next(
+            epoch_batches(
+                examples,
+                preprocess,
+                config,
+                epoch=0,
+                workers=available_cores(),
+                unreadable=unreadable.__setitem__,
+            )
+        )
+        run.precision = choose(module, lambda net, how: loss_on(first, net, how), device)
+    precision = run.precision
+    module.to(device, memory_format=precision.layout)  # type: ignore[call-overload]
     with bar("training", config.epochs * steps) as advance:
         advance(len(run.history) * steps + run.step)
         for epoch in range(len(run.history), config.epochs):
@@ -136,7 +156,7 @@ def train_network(
             for number, batch in batches:
                 rate = learning_rate(config, epoch * steps + number, steps)
                 set_rates(optimizer, rate, momentum(config, epoch * steps + number, steps))
-                loss = loss_on(batch)
+                loss = loss_on(batch, module, precision)
                 run.losses.append(loss.item())
                 if not math.isfinite(run.losses[-1]):
                     kept = f". The last good checkpoint stays in {run_dir}" if is_saved else ""
@@ -178,7 +198,7 @@ def train_network(
             save()
     for name, reason in list(unreadable.items())[:5]:
         warn(f"{name} was not used: {reason}")
-    return TrainResult(run.best, run.history, run.best_epoch, unreadable)
+    return TrainResult(run.best, run.history, run.best_epoch, unreadable, precision)
 
 
 def _group_size(config: TrainConfig, number: int, steps: int) -> int:

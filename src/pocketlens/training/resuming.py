@@ -12,6 +12,7 @@ from pocketlens.core.errors import UserError
 from pocketlens.progress import say
 from pocketlens.training.checkpoint import Checkpoint
 from pocketlens.training.config import TrainConfig
+from pocketlens.training.precision import Precision
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +26,7 @@ class Progress:
         step: batches of the epoch that are done; `losses` are theirs.
         best: weights of the best epoch so far.
         seconds: that the epoch has taken.
+        precision: how steps compute, once it was chosen.
     """
 
     history: list[dict[str, float]] = field(default_factory=list)
@@ -33,6 +35,7 @@ class Progress:
     losses: list[float] = field(default_factory=list)
     seconds: float = 0.0
     best: dict[str, torch.Tensor] = field(default_factory=dict)
+    precision: Precision | None = None
 
 
 def state_of(
@@ -54,6 +57,7 @@ def state_of(
         "step": run.step,
         "losses": run.losses,
         "seconds": run.seconds,
+        "precision": None if run.precision is None else asdict(run.precision),
     }
     further = {"rng": torch.get_rng_state()}
     if average is not None:
@@ -94,6 +98,8 @@ def restore(
     torch.set_rng_state(saved.further["rng"])
     keys = ("history", "best_epoch", "step", "losses", "seconds")
     run = Progress(**{key: saved.facts[key] for key in keys}, best=saved.best)
+    if saved.facts.get("precision"):
+        run.precision = Precision(**saved.facts["precision"])
     within = f", batch {run.step}" if run.step else ""
     say(f"going on after epoch {len(run.history)} of {config.epochs}{within}")
     return run

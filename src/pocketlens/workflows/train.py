@@ -192,6 +192,9 @@ def _train(
         + data_hash(dataset, hashed.identities),
         threads=threads,
     )
+    chosen = {"chosen_precision": asdict(result.precision)}
+    lineage = replace(lineage, config={**lineage.config, **chosen})
+    manifest = replace(manifest, lineage=lineage)
     module.load_state_dict(result.state)
     if multi:
         manifest = with_thresholds(manifest, _score(module.eval(), manifest, parts["val"]))

@@ -1,0 +1,74 @@
+"""How steps compute: the fastest that trains, and the plain one where nothing is gained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import pocketlens as pl
+from pocketlens.training import loop, precision
+from pocketlens.training.precision import CANDIDATES, Precision, choose
+from support.tiny import CONFIG
+
+TINY = replace(CONFIG, epochs=1)
+CPU = torch.device("cpu")
+
+
+def chosen_with(monkeypatch: pytest.MonkeyPatch, seconds: dict[Precision, float]) -> Precision:
+    monkeypatch.setattr(precision, "_seconds", lambda net, loss, how, device: seconds[how])
+    return choose(torch.nn.Linear(1, 1), lambda net, how: net.weight.sum(), CPU)
+
+
+def test_slower_bfloat16_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, first, half = CANDIDATES
+    assert chosen_with(monkeypatch, {plain: 1.0, first: 1.3, half: 1.8}) == plain
+    assert chosen_with(monkeypatch, {plain: 1.0, first: 0.95, half: 0.93}) == plain
+    assert chosen_with(monkeypatch, {plain: 1.0, first: 0.8, half: 0.5}) == half
+    assert chosen_with(monkeypatch, {plain: 1.0, first: 0.8, half: 2.0}) == first
+
+
+def test_one_that_does_not_train_is_not_taken() -> None:
+    def loss(net: torch.nn.Module, how: Precision) -> torch.Tensor:
+        value = sum(p.sum() for p in net.parameters())
+        assert isinstance(value, torch.Tensor)
+        return value * float("nan") if how.dtype == "bfloat16" else value
+
+    assert precision._seconds(torch.nn.Linear(2, 2), loss, Precision("bfloat16"), CPU) == float(
+        "inf"
+    )
+    assert precision._seconds(torch.nn.Linear(2, 2), loss, Precision(), CPU) < 10
+
+
+@pytest.mark.parametrize("wanted", ["bfloat16", "auto"])
+def test_it_trains_and_is_recorded(photos: Path, tmp_path: Path, wanted: str) -> None:
+    config = replace(TINY, precision=wanted)  # type: ignore[arg-type]
+    bundle = pl.train(photos, out=tmp_path / "a", config=config)
+    recorded = bundle.manifest.lineage.config["chosen_precision"]
+    assert recorded["dtype"] in ("bfloat16", "float32")
+    if wanted == "bfloat16":
+        assert recorded == {"dtype": "bfloat16", "channels_last": True}
+    assert pl.train(photos, out=tmp_path / "a", config=config, resume=True).id == bundle.id
+
+
+def test_what_was_chosen_is_kept_on_resume(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(TINY, epochs=2, precision="auto")
+    monkeypatch.setattr(loop, "choose", lambda *_: Precision("float32", channels_last=False))
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(
+        loop, "_out_of_patience", lambda config, epoch, best: epoch == 1 and interrupted()
+    )
+    with pytest.raises(KeyboardInterrupt):
+        pl.train(photos, out=tmp_path / "a", config=config)
+    monkeypatch.undo()
+    monkeypatch.setattr(loop, "choose", interrupted)
+    bundle = pl.train(photos, out=tmp_path / "a", config=config, resume=True)
+    recorded = bundle.manifest.lineage.config["chosen_precision"]
+    assert recorded == {"dtype": "float32", "channels_last": False}
