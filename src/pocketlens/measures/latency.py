@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -36,7 +37,11 @@ _BLOCK_MS: Final = 150.0
 NOISY_PERCENT: Final = 10.0
 
 #: Nor where other programs took more than this share of one core meanwhile.
-BUSY_PERCENT: Final = 10.0
+BUSY_PERCENT: Final = 15.0
+
+#: Seconds before a block: threads of the variant before it wait for work in a loop that takes up
+#: to half a core from whoever comes next.
+_SETTLE_S: Final = 0.25
 
 #: Large buffers stay with the process instead of going back to the system after each call, which
 #: costs eager PyTorch up to half of its speed; all variants get it, so that none is flattered.
@@ -136,6 +141,7 @@ class _Blocks:
     batches: list[float] = field(default_factory=list)
 
     def measure(self, worker: _Worker, *, whole_way: bool) -> None:
+        time.sleep(_SETTLE_S)
         begin = moment(worker.pid)
         self.network.append(worker.time("network", self.calls)[DISCARDED:])
         self.busy.append(taken_by_others(begin, moment(worker.pid)))
