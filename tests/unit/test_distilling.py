@@ -44,7 +44,7 @@ def test_a_student_like_its_teacher_has_nothing_to_learn(task: object) -> None:
     student = TEACHER.clone().requires_grad_()
     loss = distillation_loss(student, TEACHER, task, 2.0)  # type: ignore[arg-type]
     loss.backward()  # type: ignore[no-untyped-call]
-    assert float(loss) == pytest.approx(0, abs=1e-9)
+    assert loss.item() == pytest.approx(0, abs=1e-9)
     assert student.grad is not None
     assert float(student.grad.abs().max()) < 1e-9
 
