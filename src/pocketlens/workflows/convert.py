@@ -48,7 +48,7 @@ def export(
         )
     if source.manifest.runtime != "torch":
         raise UserError(
-            f"{source.path} is a {source.manifest.runtime} bundle; export the torch bundle it "
+            f"{source.path} is made for {source.manifest.runtime}; export the torch bundle it "
             "was made from"
         )
     config = plugins.configure(plugin, options)

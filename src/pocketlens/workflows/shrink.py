@@ -115,7 +115,7 @@ def shrink(
     target = Path(out)
     if (parent.manifest.runtime, parent.manifest.precision) != ("torch", "float32"):
         raise UserError(
-            f"{parent.path} is a {parent.manifest.precision} {parent.manifest.runtime} bundle; "
+            f"{parent.path} is made for {parent.manifest.runtime} in {parent.manifest.precision}; "
             "shrink starts from the float torch bundle that training wrote"
         )
     if not resume:
