@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +18,9 @@ from pocketlens.core.dataset import Box, Sample, make_dataset
 from pocketlens.core.exploration import Exploration
 from pocketlens.reports._explore import Pictures, render
 from pocketlens.workflows import _features
+from support.page import Page
 
-VOID = {"meta", "br", "img", "link", "input", "hr"}
 NASTY = ("<script>alert(1)</script>", "=cmd()", "불량 셀 🔥 균열", "x" * 200, 'q" onload="alert(2)')
-
-
-class Page(HTMLParser):
-    """Elements with attributes; fails when one is not closed."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
 
 
 def check_page(text: str) -> None:

@@ -13,6 +13,7 @@ from pocketlens.core.directory import refuse_existing, write_text
 from pocketlens.core.errors import UserError
 from pocketlens.core.split import Split
 from pocketlens.extras import require
+from pocketlens.progress import warn
 from pocketlens.training import checkpoint
 
 #: Beside the checkpoints: the manifest and the split of the bundle that is being trained.
@@ -64,6 +65,8 @@ def strip(
         scores |= {"best_epoch": best + 1, "val": row}
     if scores["metric"] in ("", "loss"):
         scores.pop("metric")
+    if manifest.task == "multi_label":  # they are found when a run has come to its end
+        warn(f"{folder} has no thresholds yet: a label is given above 0.5")
     state = saved.model if last else saved.best
     files = {"model.safetensors": save({k: v.contiguous() for k, v in state.items()})}
     manifest = replace(manifest, metrics={**manifest.metrics, **scores})
