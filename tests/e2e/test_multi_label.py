@@ -209,3 +209,11 @@ def test_classes_without_a_training_photo(
     assert json.loads(out)["num_samples"] == 10
     assert json.loads(out)["unknown_classes"] == ["strange"]
     assert "strange; photos with no other label count as showing none" in err
+
+
+def test_a_stripped_checkpoint_says_that_it_has_no_thresholds(
+    fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["strip", str(fitted / "model.run"), "--out", str(tmp_path / "s")]) == 0
+    assert "no thresholds yet" in capsys.readouterr().err
+    assert read_bundle(tmp_path / "s").manifest.thresholds is None
