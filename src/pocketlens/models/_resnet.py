@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import torch
@@ -24,24 +25,23 @@ class CompactResNet(nn.Module):
     In float the stubs and the `FloatFunctional` additions do nothing but what they stand for.
 
     Args:
-        channels: of the first stage; each further one has twice as many.
+        channels: of each stage, in a bottleneck's middle.
+        half: channels of the stem's first two convolutions.
     """
 
-    def __init__(self, name: str, num_classes: int, channels: int) -> None:
+    def __init__(self, name: str, num_classes: int, channels: Sequence[int], half: int) -> None:
         super().__init__()
         blocks, bottleneck = DEPTHS[name]
-        half = channels // 2
         self.quant = QuantStub()
         self.stem = nn.Sequential(
             *_conv(3, half, 3, stride=2, act=True),
             *_conv(half, half, 3, act=True),
-            *_conv(half, channels, 3, act=True),
+            *_conv(half, channels[0], 3, act=True),
             nn.MaxPool2d(3, stride=2, padding=1),
         )
         stages: list[nn.Module] = []
-        inputs = channels
-        for number, repeats in enumerate(blocks):
-            width = channels * 2**number
+        inputs = channels[0]
+        for number, (repeats, width) in enumerate(zip(blocks, channels, strict=True)):
             outputs = width * _EXPANSION if bottleneck else width
             stage = []
             for repeat in range(repeats):
@@ -121,9 +121,7 @@ class _Block(nn.Module):
         return added
 
 
-def _conv(
-    inputs: int, outputs: int, kernel: int, *, stride: int = 1, act: bool
-) -> list[nn.Module]:
+def _conv(inputs: int, outputs: int, kernel: int, *, stride: int = 1, act: bool) -> list[nn.Module]:
     """Convolution, batch norm and perhaps ReLU, each a layer of its own, so that they fuse."""
     layers: list[nn.Module] = [
         nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False),

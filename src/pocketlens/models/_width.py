@@ -9,8 +9,8 @@ Channels are rounded as timm's `round_channels` does, which is MobileNet's `make
 nearest multiple of 8, and to the next one where that would take more than a tenth (`round_limit`
 0.9). GhostNet's own rounding to 4 is made 8 too; the halves that its modules put together are then
 multiples of 4. Stem and head are what each family makes of its multiplier: MobileNet, MixNet,
-TinyNet, LCNet, GhostNet and EfficientNet-Lite keep the width of the head, Lite and TinyNet also that
-of the stem, so that `mobilenetv2_100` at 0.5 is `mobilenetv2_050`.
+TinyNet, LCNet, GhostNet and EfficientNet-Lite keep the width of the head, Lite and TinyNet also
+that of the stem, so that `mobilenetv2_100` at 0.5 is `mobilenetv2_050`.
 """
 
 from __future__ import annotations
@@ -32,9 +32,7 @@ if TYPE_CHECKING:
 _MULTIPLIERS: Final = ("channel_multiplier", "model_width", "width")
 #: Constructors that take a multiplier themselves, and its name.
 _OPTIONS: Final = {"RexNet": "width_mult", "LCNetV2": "scale"}
-_NARROWER: Final = (
-    "mobilenetv3_small_050, lcnet_050, tinynet_e or repghostnet_050 are small already"
-)
+_SMALL: Final = "mobilenetv3_small_050, lcnet_050, tinynet_e, repghostnet_050 are small anyway"
 #: Narrowest and widest that make sense.
 LIMITS: Final = (0.1, 2.0)
 
@@ -69,9 +67,9 @@ def build_scaled(name: str, num_classes: int, width: float) -> torch.nn.Module:
         raise UserError(f"{name} can't be built {width:g} times as wide: {error!r}") from error
     except _NotScalableError:
         raise UserError(
-            f"{name} can't have another width: timm has no multiplier for its family. --width is for "
-            "EfficientNet, MobileNet, MNASNet, MixNet, TinyNet, LCNet, FBNet, GhostNet, RepGhost, "
-            f"ReXNet and ResNet; {_SMALL}"
+            f"{name} can't have another width: timm has no multiplier for its family. --width is "
+            "for EfficientNet, MobileNet, MNASNet, MixNet, TinyNet, LCNet, FBNet, GhostNet, "
+            f"RepGhost, ReXNet and ResNet; {_SMALL}"
         ) from None
 
 

@@ -1,10 +1,11 @@
 """Our own small ResNets, made for INT8: `compact/resnet18`, `compact/resnet34`, `compact/resnet50`.
 
 ResNet-D of He et al., "Bag of Tricks for Image Classification with Convolutional Neural Networks"
-(2019): the 7x7 stem is three 3x3 convolutions, shortcuts pool before their 1x1 convolution, the stride
-is in the 3x3, and the last batch norm of a block starts at zero. Half as many channels as theirs (32
-to 256 in the four stages, a stem of 16, 16 and 32), and so about a quarter of the parameters and
-operations: for few classes on small machines. `--width` multiplies that; 2 is the original width.
+(2019): the 7x7 stem is three 3x3 convolutions, shortcuts pool before their 1x1 convolution, the
+stride is in the 3x3, and the last batch norm of a block starts at zero. Half as many channels as
+theirs (32 to 256 in the four stages, a stem of 16, 16 and 32), and so about a quarter of the
+parameters and operations: for few classes on small machines. `--width` multiplies that; 2 is the
+original width.
 
 Quantization stubs stand before the first and after the last layer, additions are `FloatFunctional`,
 and each ReLU is a layer of its own, so that PyTorch's eager-mode INT8 (`fuse`, then `prepare` and
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 EXTRA = "train"
 _PREFIX: Final = "compact/"
 _NAMES: Final = ("compact/resnet18", "compact/resnet34", "compact/resnet50")
-#: Channels of the first stage at width 1.
-_CHANNELS: Final = 32
+#: Channels at width 1: of the stem's first two convolutions, and of the four stages.
+_CHANNELS: Final = (16, 32, 64, 128, 256)
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Config:
     """Options beside the name."""
 
     width: float = 1.0
-    """Multiplier of the channels of every layer; they are rounded to multiples of 16."""
+    """Multiplier of the channels of every layer; they are rounded to multiples of 8."""
 
     def __post_init__(self) -> None:
         check_width(self.width)
@@ -58,13 +59,13 @@ def build(name: str, num_classes: int, config: Config) -> torch.nn.Module:
     require("torch", extra=EXTRA)
     from pocketlens.models._resnet import CompactResNet
 
-    # Half of it is the stem's.
-    channels = max(16, round(_CHANNELS * config.width / 16) * 16)
-    return CompactResNet(name.removeprefix(_PREFIX), num_classes, channels)
+    rounded = require("timm.layers", extra=EXTRA).make_divisible
+    half, *channels = (rounded(number * config.width, 8) for number in _CHANNELS)
+    return CompactResNet(name.removeprefix(_PREFIX), num_classes, channels, half)
 
 
 def fuse(module: torch.nn.Module) -> torch.nn.Module:
-    """A copy for inference with convolutions, batch norms and ReLUs made one, ready for `prepare`."""
+    """A copy for inference where convolution, batch norm and ReLU are one, ready for `prepare`."""
     require("torch", extra=EXTRA)
     from torch.ao.quantization import fuse_modules
 
