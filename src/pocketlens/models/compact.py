@@ -14,6 +14,7 @@ and each ReLU is a layer of its own, so that PyTorch's eager-mode INT8 (`fuse`, 
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -72,7 +73,9 @@ def fuse(module: torch.nn.Module) -> torch.nn.Module:
     from pocketlens.models._resnet import CompactResNet
 
     assert isinstance(module, CompactResNet)
-    fused: torch.nn.Module = fuse_modules(module.eval(), module.fuse_groups())
+    fused: torch.nn.Module = fuse_modules(  # type: ignore[no-untyped-call]
+        deepcopy(module).eval(), module.fuse_groups(), inplace=True
+    )
     return fused
 
 

@@ -14,13 +14,14 @@ class TrainConfig:
     """How to train."""
 
     model: str = "tf_efficientnet_lite0"
-    """Network: any name of timm, or torchvision/resnet18 and the like."""
+    """Network: any name of timm, torchvision/resnet18 and the like, or compact/resnet50."""
 
     weights: str = "auto"
     """Start: `auto` finds ImageNet weights, `none` is a random start, or a file or directory."""
 
     width: float = 1.0
-    """Multiplier of the network's channels, 0.1 to 2; 0.75 has about half the operations."""
+    """Multiplier of the network's channels, 0.1 to 2; 0.75 has about two thirds of the
+    operations."""
 
     epochs: int = 15
     """Passes over the training photos."""

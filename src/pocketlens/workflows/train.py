@@ -253,6 +253,11 @@ def _prepare(
     if config.weights != "none":
         source = network.load_weights(config.weights)
         say(f"weights of {config.model} from {source}")
+        if config.width != 1 and config.freeze_epochs:
+            warn(
+                "--freeze-epochs keeps the batch norm's figures of the wider network, which don't "
+                "fit the cut one; leave it out with --width"
+            )
     wanted = network.family.defaults(config.model)
     size = config.image_size or wanted["size"]
     preprocess = Preprocess(
