@@ -177,6 +177,8 @@ def cut_into(
 
     The head is loaded only when it is for as many classes. Running figures of batch norm are cut
     like the rest, although they were those of sums over more channels; training renews them.
+    Measured against taking only tensors of the same shape: 99 to 92 % after four epochs (see
+    docs/training.md).
 
     Returns:
         Whether the head was loaded too, and how many tensors were taken whole, cut, or not.
