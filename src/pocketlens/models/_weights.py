@@ -164,3 +164,49 @@ def load_into(
         )
     module.load_state_dict(usable, strict=False)
     return all(key in usable for key in target if key.startswith(in_head))
+
+
+def cut_into(
+    module: torch.nn.Module,
+    state: Mapping[str, torch.Tensor],
+    *,
+    head: Sequence[str],
+    source: str,
+) -> tuple[bool, str]:
+    """Load what fits of a wider network's weights: of each tensor the first channels.
+
+    The head is loaded only when it is for as many classes. Running figures of batch norm are cut
+    like the rest, although they were those of sums over more channels; training renews them.
+    Measured against taking only tensors of the same shape: 99 to 92 % after four epochs (see
+    docs/training.md).
+
+    Returns:
+        Whether the head was loaded too, and how many tensors were taken whole, cut, or not.
+
+    Raises:
+        UserError: they are another network's.
+    """
+    target = module.state_dict()
+    in_head = tuple(f"{name}." for name in head)
+    taken, whole = {}, 0
+    counted = [key for key in target if not key.endswith("num_batches_tracked")]
+    for key in counted:
+        old, shape = state.get(key), target[key].shape
+        if old is None or old.ndim != len(shape):
+            continue
+        if key.startswith(in_head) and old.shape[:1] != shape[:1]:
+            continue
+        if all(have >= want for have, want in zip(old.shape, shape, strict=True)):
+            whole += old.shape == shape
+            taken[key] = old[tuple(map(slice, shape))]
+    if sum(key in state for key in counted) < len(counted) / 2:
+        raise UserError(
+            f"{source} doesn't fit this network: {sum(key not in state for key in counted)} of "
+            f"{len(counted)} tensors are missing"
+        )
+    module.load_state_dict(taken, strict=False)
+    told = (
+        f"{whole} of {len(counted)} tensors whole, {len(taken) - whole} cut to fewer channels, "
+        f"{len(counted) - len(taken)} left at random"
+    )
+    return all(key in taken for key in counted if key.startswith(in_head)), told

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pocketlens.core.errors import UserError
 from pocketlens.extras import require
 from pocketlens.models import _weights
+from pocketlens.models._width import build_scaled, check_width
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +20,13 @@ EXTRA = "train"
 
 @dataclass(frozen=True)
 class Config:
-    """No options yet beside the name."""
+    """Options beside the name."""
+
+    width: float = 1.0
+    """Multiplier of the channels of every layer."""
+
+    def __post_init__(self) -> None:
+        check_width(self.width)
 
 
 def knows(name: str) -> bool:
@@ -37,6 +44,8 @@ def similar(name: str) -> list[str]:
 def build(name: str, num_classes: int, config: Config) -> torch.nn.Module:
     """The network with random weights; input NCHW float32, output logits NK."""
     timm = require("timm", extra=EXTRA)
+    if config.width != 1:
+        return build_scaled(name, num_classes, config.width)
     module: torch.nn.Module = timm.create_model(name, pretrained=False, num_classes=num_classes)
     return module
 
@@ -56,8 +65,11 @@ def defaults(name: str) -> dict[str, Any]:
     }
 
 
-def load_weights(module: torch.nn.Module, name: str, weights: str) -> str:
+def load_weights(module: torch.nn.Module, name: str, weights: str, config: Config) -> str:
     """Put trained weights into a network that `build` made; returns where they came from.
+
+    A network of another width takes what fits of those of the named one, and the answer also says
+    how much that was.
 
     Args:
         weights: `auto` (installed package, local cache, hub, in this order) or a path.
@@ -69,30 +81,38 @@ def load_weights(module: torch.nn.Module, name: str, weights: str) -> str:
     head = [cfg.classifier] if isinstance(cfg.classifier, str) else list(cfg.classifier or ())
     if weights != "auto":
         state = _weights.read_state(Path(weights))
-        _load(module, state, head, weights)
-        return weights
+        return _load(module, state, head, weights, config)
     package = _weights.PACKAGES.get(name.removesuffix(".in1k"))
     attempts = []
     if package is not None:
-        attempts.append(_weights.Attempt(f"package {package}", lambda: _packaged(module, package)))
+        attempts.append(_weights.Attempt(f"package {package}", lambda: _packaged(name, package)))
     attempts += [
         _weights.Attempt("the local cache", lambda: _cached(name, cfg)),
         _weights.Attempt("the hub", lambda: _downloaded(name)),
     ]
     source, state = _weights.first_found(name, attempts, package=package)
-    _load(module, state, head, source)
-    return source
+    return _load(module, state, head, source, config)
 
 
 def _load(
-    module: torch.nn.Module, state: dict[str, torch.Tensor], head: list[str], source: str
-) -> None:
-    if not _weights.load_into(module, state, head=head, source=source):
+    module: torch.nn.Module,
+    state: dict[str, torch.Tensor],
+    head: list[str],
+    source: str,
+    config: Config,
+) -> str:
+    if config.width == 1:
+        with_head = _weights.load_into(module, state, head=head, source=source)
+    else:
+        with_head, told = _weights.cut_into(module, state, head=head, source=source)
+        source = f"{source}: {told}"
+    if not with_head:
         # Some of timm's families start a head from a range that grows as classes become fewer
         # (0.7 for two), and so with a loss far above chance; `reset_classifier` starts it small.
         num_classes = module.num_classes
         assert isinstance(num_classes, int)
         module.reset_classifier(num_classes)  # type: ignore[operator]
+    return source
 
 
 def class_names(num_classes: int) -> tuple[tuple[str, ...], dict[str, dict[str, str]]]:
@@ -123,11 +143,16 @@ def _config(name: str) -> Any:
     return cfg
 
 
-def _packaged(module: torch.nn.Module, package: str) -> dict[str, torch.Tensor] | None:
+def _packaged(name: str, package: str) -> dict[str, torch.Tensor] | None:
+    import torch
+
     file = _weights.packaged_file(package)
     if file is None:
         return None
-    return _weights.in_order_of(_weights.read_state(file), module.state_dict(), package)
+    timm = require("timm", extra=EXTRA)
+    with torch.device("meta"):  # the network as it is named, for its tensors' names and shapes
+        target = timm.create_model(name, pretrained=False).state_dict()
+    return _weights.in_order_of(_weights.read_state(file), target, package)
 
 
 def _cached(name: str, cfg: Any) -> dict[str, torch.Tensor] | None:

@@ -56,7 +56,7 @@ def defaults(name: str) -> dict[str, Any]:
     }
 
 
-def load_weights(module: torch.nn.Module, name: str, weights: str) -> str:
+def load_weights(module: torch.nn.Module, name: str, weights: str, config: Config) -> str:
     """Put trained weights into a network that `build` made; returns where they came from.
 
     Raises:

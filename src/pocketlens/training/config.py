@@ -20,10 +20,14 @@ class TrainConfig:
     """How to train."""
 
     model: str = "tf_efficientnet_lite0"
-    """Network: any name of timm, or torchvision/resnet18 and the like."""
+    """Network: any name of timm, torchvision/resnet18 and the like, or compact/resnet50."""
 
     weights: str = "auto"
     """Start: `auto` finds ImageNet weights, `none` is a random start, or a file or directory."""
+
+    width: float = 1.0
+    """Multiplier of the network's channels, 0.1 to 2; 0.75 has about two thirds of the
+    operations."""
 
     epochs: int = 15
     """Passes over the training photos."""
@@ -159,6 +163,8 @@ class TrainConfig:
         for name in ("epochs", "batch_size", "step_size", "accumulate", "devices"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name.replace('_', '-')} must be at least 1")
+        if not 0.1 <= self.width <= 2:
+            raise UserError("--width must be between 0.1 and 2")
         if self.image_size is not None and not 16 <= self.image_size <= MAX_SIDE:
             raise UserError(f"--image-size must be between 16 and {MAX_SIDE}")
         if not self.checkpoint_minutes >= 0:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pocketlens import plugins
 from pocketlens.core.errors import UserError
@@ -32,6 +33,52 @@ def find_family(model: str) -> tuple[str, Any]:
     raise UserError(f"no network is called {model!r}{hint} (timm.list_models() lists all)")
 
 
+class Network(NamedTuple):
+    """A network with random weights, and what it was built from.
+
+    Attributes:
+        options: of the family's `Config`, where they differ from its defaults.
+    """
+
+    family_name: str
+    family: Any
+    name: str
+    options: dict[str, Any]
+    module: torch.nn.Module
+
+    def load_weights(self, weights: str) -> str:
+        """Put trained weights in; returns where they came from."""
+        config = plugins.configure(self.family, self.options)
+        source: str = self.family.load_weights(self.module, self.name, weights, config)
+        return source
+
+    def describe(self, preprocess: Preprocess) -> dict[str, Any]:
+        """`manifest.model`; see `describe_model`."""
+        return describe_model(self.family_name, self.name, self.options, self.module, preprocess)
+
+
+def build_network(model: str, num_classes: int, width: float = 1.0) -> Network:
+    """A network by its name, with random weights.
+
+    Raises:
+        UserError: no such network, or it can't have another width.
+    """
+    family_name, family = find_family(model)
+    options = {} if width == 1 else {"width": width}
+    if options and not _has_width(family_name):
+        able = [n for n in plugins.names("models") if _has_width(n)]
+        raise UserError(
+            f"{model} can't have another width: --width is for networks of {' and '.join(able)}; "
+            "timm has most of torchvision's by the same name without torchvision/"
+        )
+    config = plugins.configure(family, options)
+    return Network(family_name, family, model, options, family.build(model, num_classes, config))
+
+
+def _has_width(family: str) -> bool:
+    return "width" in {field.name for field in fields(plugins.load("models", family).Config)}
+
+
 def check_network(config: TrainConfig) -> None:
     """Whether this network can be built, started and fed, before hours are spent on photos.
 
@@ -39,12 +86,11 @@ def check_network(config: TrainConfig) -> None:
         UserError: no such network, its weights can't be had, or it doesn't take this image size.
     """
     require("torch", extra="train")
-    family_name, family = find_family(config.model)
-    module = family.build(config.model, 2, family.Config())
+    network = build_network(config.model, 2, config.width)
     if config.weights != "none":
-        family.load_weights(module, config.model, config.weights)
-    size = config.image_size or family.defaults(config.model)["size"]
-    describe_model(family_name, config.model, {}, module, Preprocess(size, size))
+        network.load_weights(config.weights)
+    size = config.image_size or network.family.defaults(config.model)["size"]
+    network.describe(Preprocess(size, size))
 
 
 def describe_model(

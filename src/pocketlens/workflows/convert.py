@@ -117,8 +117,9 @@ def _import_by_name(
     family_name, family = find_family(model)
     wanted = family.defaults(model)
     classes, class_info = family.class_names(wanted["num_classes"])
-    module = family.build(model, len(classes), family.Config()).eval()
-    source = family.load_weights(module, model, weights)
+    config = family.Config()
+    module = family.build(model, len(classes), config).eval()
+    source = family.load_weights(module, model, weights, config)
     say(f"weights of {model} from {source}")
     size = image_size or wanted["size"]
     spec = Preprocess(

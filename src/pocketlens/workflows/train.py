@@ -33,7 +33,7 @@ from pocketlens.training.job import Job
 from pocketlens.training.loop import train_network
 from pocketlens.training.photos import Photos, kept_photos
 from pocketlens.training.resuming import refuse_other_settings
-from pocketlens.workflows._network import check_network, describe_model, find_family
+from pocketlens.workflows._network import build_network, check_network
 from pocketlens.workflows._teacher import check_teacher, teach
 from pocketlens.workflows._thresholds import with_own_thresholds, with_thresholds
 from pocketlens.workflows._workplace import locked
@@ -257,13 +257,17 @@ def _prepare(
 ) -> tuple[torch.nn.Module, Manifest]:
     import torch
 
-    family_name, family = find_family(config.model)
     torch.manual_seed(config.seed)
-    module: torch.nn.Module = family.build(config.model, len(classes), family.Config())
+    network = build_network(config.model, len(classes), config.width)
     if config.weights != "none":
-        source = family.load_weights(module, config.model, config.weights)
+        source = network.load_weights(config.weights)
         say(f"weights of {config.model} from {source}")
-    wanted = family.defaults(config.model)
+        if config.width != 1 and config.freeze_epochs:
+            warn(
+                "--freeze-epochs keeps the batch norm's figures of the wider network, which don't "
+                "fit the cut one; leave it out with --width"
+            )
+    wanted = network.family.defaults(config.model)
     size = config.image_size or wanted["size"]
     preprocess = Preprocess(
         height=size,
@@ -283,12 +287,12 @@ def _prepare(
         preprocess=preprocess,
         runtime="torch",
         precision="float32",
-        model=describe_model(family_name, config.model, {}, module, preprocess),
+        model=network.describe(preprocess),
         lineage=Lineage(
             method="train", config=asdict(config), versions=versions("torch", "timm", "torchvision")
         ),
     )
-    return module, manifest
+    return network.module, manifest
 
 
 def data_hash(dataset: Dataset, identities: list[str]) -> str:

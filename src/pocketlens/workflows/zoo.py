@@ -18,7 +18,7 @@ from pocketlens.extras import require
 from pocketlens.measures.latency import Timing, measure_latency
 from pocketlens.progress import say, track, warn
 from pocketlens.training.config import TrainConfig
-from pocketlens.workflows._network import describe_model, find_family
+from pocketlens.workflows._network import build_network
 from pocketlens.workflows._parts import examples_of
 from pocketlens.workflows._workplace import workplace
 from pocketlens.workflows._zoo_table import PUBLISHED
@@ -41,7 +41,7 @@ class ZooRow:
     Attributes:
         macs: multiply-adds of convolutions and linear layers for one image.
         size_bytes: 4 bytes a parameter.
-        operations_share: `macs` in percent of MobileNetV1's.
+        operations_share: `macs` in percent of MobileNetV1's (as it is, whatever `width`).
         accuracy, score, loss: on the test photos; `score` is the data's metric.
         latency_ms: float model in ONNX Runtime, batch 1.
         published_accuracy: of the published table, trained otherwise on other photos.
@@ -102,7 +102,7 @@ def zoo(
     config = config or TrainConfig()
     names = list(dict.fromkeys(models if models else PUBLISHED))
     if data is None:
-        found = _count(names, 1000 if num_classes is None else num_classes, config.image_size)
+        found = _count(names, 1000 if num_classes is None else num_classes, config)
         if out is not None:
             target = Path(out)
             refuse_existing(target, overwrite=overwrite)
@@ -121,29 +121,26 @@ def zoo(
         return _train_all(hashed, names, target, config, threads)
 
 
-def _count(names: Sequence[str], num_classes: int, image_size: int | None) -> Zoo:
+def _count(names: Sequence[str], num_classes: int, config: TrainConfig) -> Zoo:
     if num_classes < 1:
         raise UserError("--classes must be at least 1")
-    yardstick = _counted(_YARDSTICK, num_classes, image_size)
+    yardstick = _counted(_YARDSTICK, num_classes, replace(config, width=1.0))
     rows = [
-        _with_share(
-            yardstick if name == _YARDSTICK else _counted(name, num_classes, image_size), yardstick
-        )
+        _with_share(_counted(name, num_classes, config), yardstick)
         for name in track(names, "counting", len(names))
     ]
     _refuse_all_failed(rows)
     return Zoo(tuple(rows))
 
 
-def _counted(name: str, num_classes: int, image_size: int | None) -> ZooRow:
+def _counted(name: str, num_classes: int, config: TrainConfig) -> ZooRow:
     require("torch", extra="train")
-    published = PUBLISHED.get(name)
+    published = PUBLISHED.get(name) if config.width == 1 else None
     row = ZooRow(name, published_accuracy=None if published is None else published.accuracy)
     try:
-        family_name, family = find_family(name)
-        module = family.build(name, num_classes, family.Config())
-        size = image_size or family.defaults(name)["size"]
-        facts = describe_model(family_name, name, {}, module, Preprocess(size, size))
+        network = build_network(name, num_classes, config.width)
+        size = config.image_size or network.family.defaults(name)["size"]
+        facts = network.describe(Preprocess(size, size))
     except UserError as error:
         return replace(row, reason=str(error))
     params = facts["params"]
@@ -160,10 +157,10 @@ def _train_all(
     hashed: Hashed, names: Sequence[str], target: Path, config: TrainConfig, threads: int | None
 ) -> Zoo:
     num_classes = len(hashed.dataset.classes)
-    yardstick = _counted(_YARDSTICK, num_classes, config.image_size)
+    yardstick = _counted(_YARDSTICK, num_classes, replace(config, width=1.0))
     rows: dict[str, ZooRow] = {}
     for number, name in enumerate(names, 1):
-        row = _with_share(_counted(name, num_classes, config.image_size), yardstick)
+        row = _with_share(_counted(name, num_classes, config), yardstick)
         if not row.reason:
             say(f"{name}: {number} of {len(names)}")
             row = _trained(row, hashed, target, config, threads)
