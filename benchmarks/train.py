@@ -140,10 +140,10 @@ def timed(steps: Callable[[], None]) -> None:
 
 def ours(args: argparse.Namespace) -> None:
     """`pl.train`, whose epochs wait for their turn."""
-    from pocketlens.training import loop
+    from pocketlens.training import epoch, loop
 
-    take_steps = loop.take_steps
-    loop.take_steps = lambda *given: timed(lambda: take_steps(*given))
+    take_steps = epoch.take_steps
+    vars(loop)["take_steps"] = lambda *given: timed(lambda: take_steps(*given))
     out = args.data / f"ours-{args.seed}"
     bundle = pl.train(
         args.data / "photos",
@@ -169,7 +169,7 @@ def make_begin(model: str, folder: Path, seed: int) -> None:
     torch.manual_seed(seed)
     module = family.build(model, num_classes(folder), family.Config())
     if model == "tf_efficientnet_lite0":
-        family.load_weights(module, model, "auto")
+        family.load_weights(module, model, "auto", family.Config())
     torch.save(module.state_dict(), folder / f"begin-{seed}.pt")
 
 
@@ -212,6 +212,7 @@ def plain(args: argparse.Namespace) -> None:
     config = TrainConfig(epochs=args.epochs)
     decay = [p for p in module.parameters() if p.ndim > 1]
     other = [p for p in module.parameters() if p.ndim <= 1]
+    groups: list[dict[str, Any]]
     groups = [{"params": decay}, {"params": other, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay)
     criterion = torch.nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)

@@ -115,7 +115,7 @@ def processes_of(parent: int) -> list[int]:
 
 @needs_two
 def test_what_is_wrong_is_said_in_one_line(photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="the loss became .* lower --lr"):
+    with pytest.raises(UserError, match=r"the loss became .* lower --lr"):
         pl.train(photos, out=tmp_path / "a", config=replace(SGD, lr=1e30, devices=2))
     with pytest.raises(UserError, match=r"--devices 999: there are \d+"):
         pl.train(photos, out=tmp_path / "b", config=replace(SGD, devices=999))

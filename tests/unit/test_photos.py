@@ -27,8 +27,10 @@ SPEC = Preprocess(24, 32, resize="pad")
 def requests(folder: Path) -> list[tuple[Request, str]]:
     found = []
     for path in sorted(folder.rglob("*.*"))[:7]:
-        for box in (None, Box(3, 4, 20, 18)):
-            found.append((Request(str(path), box), identity(file_hash(str(path)), box)))
+        digest = file_hash(str(path))
+        found += [
+            (Request(str(path), box), identity(digest, box)) for box in (None, Box(3, 4, 20, 18))
+        ]
     return found
 
 
