@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Final, Literal
 
 from pocketlens.core.errors import UserError
 from pocketlens.core.preprocess import MAX_SIDE, Resize
+
+#: Metadata of a field that changes nothing about the result, so a resumed run may change it.
+_ASIDE: Final = {"aside": True}
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,14 @@ class TrainConfig:
     seed: int = 0
     """Of the split, the start and the augmentation."""
 
+    track: tuple[str, ...] = field(default=(), metadata=_ASIDE)
+    """Trackers that get the settings and each epoch's figures, beside history.csv: tensorboard,
+    wandb, mlflow (with commas between)."""
+
     def __post_init__(self) -> None:
+        given = (self.track,) if isinstance(self.track, str) else self.track
+        named = [name.strip() for text in given for name in text.split(",")]
+        object.__setattr__(self, "track", tuple(dict.fromkeys(filter(None, named))))
         for name in ("epochs", "batch_size", "step_size", "accumulate"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name.replace('_', '-')} must be at least 1")
@@ -158,3 +168,9 @@ class TrainConfig:
             raise UserError(
                 "--warmup and --label-smoothing must be in [0, 1), --weight-decay not negative"
             )
+
+
+def settings_of(config: TrainConfig) -> dict[str, Any]:
+    """The settings that a result depends on: what is stored with it, and may not change."""
+    aside = {field.name for field in fields(config) if field.metadata.get("aside")}
+    return {name: value for name, value in asdict(config).items() if name not in aside}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,6 +60,7 @@ def train_network(
     data_hash: str = "",
     teacher_NK: NDArray[np.float32] | None = None,
     threads: int | None = None,
+    on_epoch: Callable[[Mapping[str, float]], None] | None = None,
 ) -> TrainResult:
     """Train a network and keep its best epoch.
 
@@ -74,6 +75,7 @@ def train_network(
             what was trained on could be tested on.
         teacher_NK: a teacher's logits for `examples`, in the order of their classes.
         threads: processor threads; all cores by default.
+        on_epoch: is told each epoch's row of figures; what it raises gets out.
 
     Raises:
         UserError: the loss became NaN; the checkpoint belongs to other settings or data; no
@@ -195,6 +197,8 @@ def train_network(
                 }
             _report(row, metric, config.epochs, is_best=is_best)
             write_history(run_dir / "history.csv", run.history)
+            if on_epoch is not None:
+                on_epoch(row)
             save()
     for name, reason in list(unreadable.items())[:5]:
         warn(f"{name} was not used: {reason}")

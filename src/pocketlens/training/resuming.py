@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pocketlens.core.errors import UserError
 from pocketlens.progress import say
 from pocketlens.training.checkpoint import Checkpoint
-from pocketlens.training.config import TrainConfig
+from pocketlens.training.config import TrainConfig, settings_of
 from pocketlens.training.precision import Precision
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def state_of(
     import torch
 
     facts = {
-        "config": asdict(config),
+        "config": settings_of(config),
         "data_hash": data_hash,
         "history": run.history,
         "best_epoch": run.best_epoch,
@@ -112,7 +112,7 @@ def refuse_other_settings(saved: Mapping[str, Any], config: TrainConfig, place: 
         UserError: one of them is another now.
     """
     # A setting that an older version didn't have was what its default is; JSON has no tuples.
-    defaults, now = (json.loads(json.dumps(asdict(c))) for c in (TrainConfig(), config))
+    defaults, now = (json.loads(json.dumps(settings_of(c))) for c in (TrainConfig(), config))
     before = defaults | dict(saved)
     changed = [key for key, value in now.items() if before[key] != value]
     if changed:

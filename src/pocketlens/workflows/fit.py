@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
 from pocketlens.core.directory import refuse_existing
 from pocketlens.core.errors import UserError
 from pocketlens.progress import say, warn
-from pocketlens.training.config import TrainConfig
+from pocketlens.training.config import TrainConfig, settings_of
 from pocketlens.workflows._network import check_network
 from pocketlens.workflows._result import Table
+from pocketlens.workflows._tracking import check_trackers
 from pocketlens.workflows._workplace import workplace
 from pocketlens.workflows.check import check
 from pocketlens.workflows.data import DataLike, as_dataset, data_paths, identities
@@ -58,6 +59,7 @@ def fit(
     if not resume:
         inputs = [*data_paths(data), *data_paths(calibration), *([keep.path] if keep else [])]
         refuse_existing(target, overwrite=overwrite, inputs=inputs)
+    check_trackers(train_config)
     check_network(train_config)
     with workplace(target, resume=resume, overwrite=overwrite):
         dataset = as_dataset(data)
@@ -82,7 +84,7 @@ def fit(
             shrink_config,
             calibration=calibration,
             threads=threads,
-            further=asdict(train_config),
+            further=settings_of(train_config),
             notes=[f"{p.count} {p.message}" for p in problems if p.kind in _FLATTERING],
         )
 
