@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,10 @@ def open(
     require("tensorboard", extra=EXTRA)
     from torch.utils.tensorboard import SummaryWriter
 
-    writer: Any = SummaryWriter(str(run_dir / "tensorboard"))
+    folder = run_dir / "tensorboard"
+    if run_id is None:  # of a run that this one overwrites
+        shutil.rmtree(folder, ignore_errors=True)
+    writer: Any = SummaryWriter(str(folder))
     if run_id is None:
         table = ["| setting | value |", "|---|---|"]
         table += [f"| {key} | {json.dumps(value)} |" for key, value in settings.items()]
