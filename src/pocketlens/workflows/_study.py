@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 #: A trial that was begun and is nobody's: it counts for nothing.
 ABANDONED: Final = "abandoned"
-#: Trials before the median means something, and epochs before a trial may be judged by it.
+#: Trials before the median means something, and the first epoch that is judged by it.
 _STARTUP_TRIALS: Final = 5
-_WARMUP_EPOCHS: Final = 1
+_FIRST_JUDGED: Final = 2
 _TRIES: Final = 4
 
 
@@ -98,6 +98,7 @@ def open_study(space: Space, target: Path) -> optuna.Study:
         UserError: it is a search for something else.
     """
     import optuna
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -108,7 +109,7 @@ def open_study(space: Space, target: Path) -> optuna.Study:
     if address.startswith("postgresql"):
         options["connect_args"] = {"connect_timeout": 15}
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    pruner = optuna.pruners.MedianPruner(_STARTUP_TRIALS, _WARMUP_EPOCHS)
+    pruner = optuna.pruners.MedianPruner(_STARTUP_TRIALS, _FIRST_JUDGED)
     for attempt in range(_TRIES):
         try:
             return optuna.create_study(
@@ -118,7 +119,10 @@ def open_study(space: Space, target: Path) -> optuna.Study:
                 pruner=pruner if space.pruner == "median" else optuna.pruners.NopPruner(),
                 load_if_exists=True,
             )
-        except Exception:  # two machines make the same tables at the same time
+        except (
+            IntegrityError,
+            ProgrammingError,
+        ):  # two machines make the same tables at the same time
             if attempt == _TRIES - 1:
                 raise
             time.sleep(0.5 * 2**attempt)

@@ -80,7 +80,7 @@ def write_tables(target: Path, found: Sweep) -> None:
     writer.writerow(["number", "state", "score", "epochs", "minutes", *names, "host", "reason"])
     for row in found.rows:
         score = "" if row.score is None else row.score
-        settings = [csv_cell(shown(row.settings.get(name))) for name in names]
+        settings = [csv_cell(str(row.settings.get(name))) for name in names]
         head = [row.number, row.state, score, row.epochs, round(row.minutes, 3)]
         writer.writerow([*head, *settings, csv_cell(row.host), csv_cell(row.reason)])
     write_text(target / "trials.csv", text.getvalue())

@@ -123,9 +123,6 @@ def _search(
     began = time.monotonic()
     waiting = _study.unfinished(study, plan, worker)
     while True:
-        if plan.minutes is not None and time.monotonic() - began >= 60 * plan.minutes:
-            say(f"{plan.minutes:g} minutes are over; no further trial is begun")
-            return
         if waiting:
             trial = waiting.pop(0)
         elif len(_study.counted(study)) >= plan.trials:
@@ -142,6 +139,9 @@ def _search(
         if not keep_all:
             _drop_weights(study, target, worker)
         _write(study, plan, target)
+        if plan.minutes is not None and time.monotonic() - began >= 60 * plan.minutes:
+            say(f"{plan.minutes:g} minutes are over; no further trial is begun")
+            return
 
 
 def _drop_weights(study: optuna.Study, target: Path, worker: str) -> None:
