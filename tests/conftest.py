@@ -61,6 +61,12 @@ def project() -> Path:
     return Path(__file__).parents[1]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test finds what another run, or the user, has kept."""
+    os.environ["POCKETLENS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The real photos; see CONTRIBUTING.md."""

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import pocketlens as pl
-from pocketlens.training import loop, precision
+from pocketlens.training import epoch, loop, precision
 from pocketlens.training.precision import CANDIDATES, Precision, choose
 from support.tiny import CONFIG
 
@@ -49,26 +49,24 @@ def test_it_trains_and_is_recorded(photos: Path, tmp_path: Path, wanted: str) ->
     recorded = bundle.manifest.lineage.config["chosen_precision"]
     assert recorded["dtype"] in ("bfloat16", "float32")
     if wanted == "bfloat16":
-        assert recorded == {"dtype": "bfloat16", "channels_last": True}
+        assert recorded == {"dtype": "bfloat16", "channels_last": True, "compiled": False}
     assert pl.train(photos, out=tmp_path / "a", config=config, resume=True).id == bundle.id
 
 
 def test_what_was_chosen_is_kept_on_resume(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = replace(TINY, epochs=2, precision="auto")
+    config = replace(TINY, epochs=2, precision="auto", checkpoint_minutes=0)
     monkeypatch.setattr(loop, "choose", lambda *_: Precision("float32", channels_last=False))
 
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(
-        loop, "_out_of_patience", lambda config, epoch, best: epoch == 1 and interrupted()
-    )
+    monkeypatch.setattr(epoch, "_report", interrupted)
     with pytest.raises(KeyboardInterrupt):
         pl.train(photos, out=tmp_path / "a", config=config)
     monkeypatch.undo()
     monkeypatch.setattr(loop, "choose", interrupted)
     bundle = pl.train(photos, out=tmp_path / "a", config=config, resume=True)
     recorded = bundle.manifest.lineage.config["chosen_precision"]
-    assert recorded == {"dtype": "float32", "channels_last": False}
+    assert recorded == {"dtype": "float32", "channels_last": False, "compiled": False}

@@ -17,7 +17,7 @@ import pocketlens as pl
 from pocketlens.core.bundle import Bundle
 from pocketlens.core.errors import UserError
 from pocketlens.core.preprocess import Preprocess
-from pocketlens.training import checkpoint, loop
+from pocketlens.training import checkpoint, epoch
 from pocketlens.training.augment import POLICIES, generator
 from pocketlens.training.config import TrainConfig
 from pocketlens.training.loader import num_batches
@@ -67,7 +67,7 @@ def test_a_last_batch_of_one_is_left_out(n: int, expected: int) -> None:
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_augmentation_is_a_function_of_seed_epoch_and_sample(policy: str) -> None:
-    image = np.random.default_rng(0).integers(0, 256, (41, 57, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     preprocess = Preprocess(32, 32, resize="stretch")
     first = POLICIES[policy](image, preprocess, generator(0, 1, "abc"))
     again = POLICIES[policy](image, preprocess, generator(0, 1, "abc"))
@@ -114,7 +114,7 @@ def test_resumed_equals_uninterrupted(
 def test_resume_with_other_settings_is_refused(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "_report", _interrupt_after(1))
+    monkeypatch.setattr(epoch, "_report", _interrupt_after(1))
     with pytest.raises(KeyboardInterrupt):
         pl.train(photos, out=tmp_path / "a", config=TINY)
     monkeypatch.undo()

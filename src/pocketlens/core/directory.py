@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -191,3 +192,16 @@ def remove(old: Path) -> None:
         shutil.rmtree(old)
     else:
         old.unlink()
+
+
+def cache_dir() -> Path:
+    """`$POCKETLENS_CACHE`, else `pocketlens` in the system's directory for caches."""
+    if given := os.environ.get("POCKETLENS_CACHE"):
+        return Path(given).expanduser()
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
+    elif sys.platform == "darwin":
+        base = "~/Library/Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.path.expanduser(base)) / "pocketlens"

@@ -10,24 +10,12 @@ import contextlib
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Generator
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-
-def cache_dir() -> Path:
-    """`$POCKETLENS_CACHE`, else `pocketlens` in the system's directory for caches."""
-    if given := os.environ.get("POCKETLENS_CACHE"):
-        return Path(given).expanduser()
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
-    elif sys.platform == "darwin":
-        base = "~/Library/Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.path.expanduser(base)) / "pocketlens"
+from pocketlens.core.directory import cache_dir
 
 
 def cache_file(kind: str, root: Path) -> Path:

@@ -91,7 +91,7 @@ def write_augmented(
         source, box = examples.request(index)
         assert isinstance(source, str)
         try:
-            image_HWC = preprocess.decode(read_bytes(source), box)
+            image_HWC = preprocess.fit(preprocess.decode(read_bytes(source), box))
         except ImageError:
             continue
         policy = POLICIES[config.augment] if is_augmented[index] else v0
@@ -100,7 +100,7 @@ def write_augmented(
             policy(image_HWC, preprocess, generator(config.seed, epoch, key))
             for epoch in range(_EPOCHS)
         ]
-        rows.append([preprocess.fit(image_HWC), *seen])
+        rows.append([image_HWC, *seen])
     if not rows:
         return
     sheet = Image.new("RGB", ((_EPOCHS + 1) * (side + 4) + 8, len(rows) * (height + 4)), "white")

@@ -1,7 +1,8 @@
-"""Augmentation policies: `image_HWC` of any size -> `image_HWC` of the network's size, uint8.
+"""Augmentation policies: `image_HWC` of the network's size -> another of the same size, uint8.
 
-A policy replaces the geometric step of `Preprocess` and nothing else. Its randomness comes from
-a generator that is a function of seed, epoch and sample, so a run can be repeated and resumed.
+A policy comes after the geometric step of `Preprocess` and changes nothing else. Its randomness
+comes from a generator that is a function of seed, epoch and sample, so a run can be repeated and
+resumed.
 """
 
 from __future__ import annotations
@@ -27,20 +28,19 @@ _STRENGTH: Final = 0.3
 
 def v0(image_HWC: Image, preprocess: Preprocess, rng: np.random.Generator) -> Image:
     """None: what evaluation does."""
-    return preprocess.fit(image_HWC)
+    return image_HWC
 
 
 def v1(image_HWC: Image, preprocess: Preprocess, rng: np.random.Generator) -> Image:
     """Geometric: flips and quarter turns, which lose no pixel."""
-    fitted = preprocess.fit(image_HWC)
     flip_rows, flip_columns, transpose = rng.integers(0, 2, size=3)
     if flip_rows:
-        fitted = fitted[::-1]
+        image_HWC = image_HWC[::-1]
     if flip_columns:
-        fitted = fitted[:, ::-1]
+        image_HWC = image_HWC[:, ::-1]
     if transpose and preprocess.height == preprocess.width:
-        fitted = fitted.transpose(1, 0, 2)
-    return fitted
+        image_HWC = image_HWC.transpose(1, 0, 2)
+    return image_HWC
 
 
 def v2(image_HWC: Image, preprocess: Preprocess, rng: np.random.Generator) -> Image:
@@ -70,7 +70,7 @@ def trivial(image_HWC: Image, preprocess: Preprocess, rng: np.random.Generator) 
 
     Müller & Hutter (2021), "TrivialAugment", the wide ranges.
     """
-    image = Pil.fromarray(_flipped(image_HWC, preprocess, rng))
+    image = Pil.fromarray(_flipped(image_HWC, rng))
     name = OPERATIONS[rng.integers(len(OPERATIONS))]
     return np.asarray(apply(name, image, float(rng.random()), rng, WIDE, fill_of(preprocess)))
 
@@ -80,7 +80,7 @@ def randaugment(image_HWC: Image, preprocess: Preprocess, rng: np.random.Generat
 
     Cubuk et al. (2020), "RandAugment", N = 2, M = 9 of 30.
     """
-    image = Pil.fromarray(_flipped(image_HWC, preprocess, rng))
+    image = Pil.fromarray(_flipped(image_HWC, rng))
     for index in rng.integers(len(OPERATIONS), size=_NUM_OPERATIONS):
         image = apply(OPERATIONS[index], image, _STRENGTH, rng, fill=fill_of(preprocess))
     return np.asarray(image)
@@ -102,9 +102,8 @@ def generator(seed: int, epoch: int, identity: str, occurrence: int = 0) -> np.r
     return np.random.default_rng([seed, epoch, *identity.encode(), *repeated])
 
 
-def _flipped(image_HWC: Image, preprocess: Preprocess, rng: np.random.Generator) -> Image:
-    fitted = preprocess.fit(image_HWC)
-    return np.ascontiguousarray(fitted[:, ::-1] if rng.integers(2) else fitted)
+def _flipped(image_HWC: Image, rng: np.random.Generator) -> Image:
+    return np.ascontiguousarray(image_HWC[:, ::-1] if rng.integers(2) else image_HWC)
 
 
 def _turned_hue(image: Pil.Image, by: int) -> Image:

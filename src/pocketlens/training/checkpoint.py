@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -67,15 +68,40 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def load(folder: Path) -> Checkpoint | None:
+def keep(folder: Path, epoch: int) -> None:
+    """Keep the last checkpoint as that of an epoch, counted from 1.
+
+    Raises:
+        UserError: the disk is full or can't be written.
+    """
+    path = folder / f"epoch-{epoch:03d}.safetensors"
+    temporary = folder / f".{path.name}.{os.getpid()}.tmp"
+    try:
+        try:
+            os.link(folder / NAME, temporary)  # the next one replaces the name, not the file
+        except OSError:
+            shutil.copyfile(folder / NAME, temporary)
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(
+            f"{path} can't be saved: {error}; make room, or omit --keep-epochs"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(folder: Path, name: str = NAME) -> Checkpoint | None:
     """The last complete checkpoint, or None if there is none.
+
+    Args:
+        name: of another one in the folder.
 
     Raises:
         UserError: the file is damaged.
     """
     from safetensors import SafetensorError, safe_open
 
-    path = folder / NAME
+    path = folder / name
     if not path.exists():
         return None
     try:

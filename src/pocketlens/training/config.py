@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, Literal
 
 from pocketlens.core.errors import UserError
 from pocketlens.core.preprocess import MAX_SIDE, Resize
 
-#: Metadata of a field that changes nothing about the result, so a resumed run may change it.
-_ASIDE: Final = {"aside": True}
+#: Of a setting that leaves the result as it is, so that a run may be resumed with another.
+FREE: Final[Mapping[str, bool]] = {"free": True}
+#: What a setting was before there was one, where its default is something else.
+OLDER: Final[Mapping[str, Any]] = {"draft": False}
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,10 @@ class TrainConfig:
     resize: Resize = "stretch"
     """How a photo becomes square: stretch it, crop its centre, or pad it."""
 
+    draft: bool = True
+    """Decode JPEGs of at least four times the needed size at a half, a quarter or an eighth of
+    it; the bundle remembers it."""
+
     box_margin: float = 0.1
     """Share of a box's width and height that it grows by on each side before it is cut out (data
     with boxes)."""
@@ -47,8 +54,18 @@ class TrainConfig:
     weight_decay: float = 0.01
     """Weight decay of all but biases and normalisation layers."""
 
-    precision: Literal["float32", "bfloat16", "auto"] = "float32"
-    """Number format of the steps; auto times a few real ones and keeps the fastest."""
+    precision: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
+    """Number format of the steps; auto times a few real ones, in both layouts (and compiled, where
+    the run is long), and keeps the fastest."""
+
+    devices: int = 1
+    """Processes that train together: as many graphics cards, or parts of the processor."""
+
+    workers: int | None = field(default=None, metadata=FREE)
+    """Threads that prepare photos; default: found out by timing the first steps."""
+
+    deterministic: bool = False
+    """Use only operations that give the same result to the last bit (graphics cards: slower)."""
 
     layer_decay: float = 1.0
     """Share of the learning rate that each layer has of the one above it; 1: all learn alike."""
@@ -89,6 +106,13 @@ class TrainConfig:
     temperature: float = 2.0
     """How much the teacher's answers are softened."""
 
+    teacher_features: tuple[str, ...] | None = None
+    """Layers of the student whose averaged features follow one of the teacher's, as STUDENT=TEACHER
+    or one name for both; repeat the flag."""
+
+    feature_weight: float = 0.5
+    """Weight of these features' loss beside the others."""
+
     focal_gamma: float | None = None
     """How much loss `focal` looks away from photos that are right already; default 2."""
 
@@ -119,13 +143,19 @@ class TrainConfig:
     checkpoint_minutes: float = 5.0
     """Minutes between checkpoints inside an epoch; there is one after each epoch anyway."""
 
+    keep_epochs: bool = field(default=False, metadata=FREE)
+    """Keep the checkpoint of each epoch, not only the last."""
+
+    photo_cache: bool = field(default=True, metadata=FREE)
+    """Keep decoded photos in the cache directory, so that they are decoded once."""
+
     patience: int | None = None
     """Stop after so many epochs without a better one; default: never."""
 
     seed: int = 0
     """Of the split, the start and the augmentation."""
 
-    track: tuple[str, ...] = field(default=(), metadata=_ASIDE)
+    track: tuple[str, ...] = field(default=(), metadata=FREE)
     """Trackers that get the settings and each epoch's figures, beside history.csv: tensorboard,
     wandb, mlflow (with commas between)."""
 
@@ -133,7 +163,7 @@ class TrainConfig:
         given = (self.track,) if isinstance(self.track, str) else self.track
         named = [name.strip() for text in given for name in text.split(",")]
         object.__setattr__(self, "track", tuple(dict.fromkeys(filter(None, named))))
-        for name in ("epochs", "batch_size", "step_size", "accumulate"):
+        for name in ("epochs", "batch_size", "step_size", "accumulate", "devices"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name.replace('_', '-')} must be at least 1")
         if self.image_size is not None and not 16 <= self.image_size <= MAX_SIDE:
@@ -142,6 +172,17 @@ class TrainConfig:
             raise UserError("--checkpoint-minutes must not be negative")
         if self.patience is not None and self.patience < 1:
             raise UserError("--patience must be at least 1")
+        if self.workers is not None and not 1 <= self.workers <= 256:
+            raise UserError("--workers must be between 1 and 256")
+        if self.deterministic and self.precision == "auto":
+            raise UserError(
+                "--precision auto chooses by time, which is never the same; with --deterministic "
+                "name a format"
+            )
+        if self.teacher_features and self.teacher is None:
+            raise UserError("--teacher-features needs --teacher")
+        if not 0 <= self.feature_weight <= 1000:
+            raise UserError("--feature-weight must be between 0 and 1000")
         if not 0 <= self.box_margin <= 10:
             raise UserError("--box-margin must be between 0 and 10")
         if self.seed < 0:
@@ -171,6 +212,6 @@ class TrainConfig:
 
 
 def settings_of(config: TrainConfig) -> dict[str, Any]:
-    """The settings that a result depends on: what is stored with it, and may not change."""
-    aside = {field.name for field in fields(config) if field.metadata.get("aside")}
-    return {name: value for name, value in asdict(config).items() if name not in aside}
+    """The settings that a result depends on."""
+    free = {setting.name for setting in fields(config) if setting.metadata.get("free")}
+    return {name: value for name, value in asdict(config).items() if name not in free}

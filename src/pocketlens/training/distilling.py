@@ -7,6 +7,8 @@ is asked once for each photo, as it is; its answers are held in memory and on di
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,35 @@ from pocketlens.training.mixing import Batch
 
 if TYPE_CHECKING:
     import torch
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """A teacher's answers to the training samples, in their order.
+
+    Attributes:
+        logits_NK: in the order of the student's classes.
+        layers: layers of the student that follow one of the teacher each.
+        features: of those layers of the teacher, NF, each with mean 0 and variance 1.
+    """
+
+    logits_NK: NDArray[np.float32]
+    layers: tuple[str, ...] = ()
+    features: tuple[NDArray[np.float32], ...] = field(default=())
+
+
+def hint_loss(own_NF: torch.Tensor, teacher_NF: torch.Tensor) -> torch.Tensor:
+    """Mean squared difference of features (Romero et al. 2015, "FitNets")."""
+    from torch.nn import functional
+
+    return functional.mse_loss(own_NF, teacher_NF)
+
+
+def standardised(features_NF: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Features with mean 0 and variance 1 over the samples; constant ones become 0."""
+    mean_F, std_F = features_NF.mean(axis=0), features_NF.std(axis=0)
+    result: NDArray[np.float32] = (features_NF - mean_F) / np.where(std_F > 1e-6, std_F, 1)
+    return result.astype(np.float32)
 
 
 def distillation_loss(
@@ -41,7 +72,7 @@ def distillation_loss(
 
 
 def answers_of(batch: Batch, teacher_NK: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The teacher's logits for a batch; for mixed photos the same mix of its logits."""
+    """The teacher's logits, or features, for a batch; for mixed photos the same mix of them."""
     assert batch.rows is not None
     found: NDArray[np.float32] = teacher_NK[batch.rows]
     if batch.partner_rows is None:
@@ -50,8 +81,8 @@ def answers_of(batch: Batch, teacher_NK: NDArray[np.float32]) -> NDArray[np.floa
     return found * share + teacher_NK[batch.partner_rows] * (1 - share)
 
 
-def load_answers(path: Path, key: str) -> NDArray[np.float32] | None:
-    """Answers that were kept for this teacher and these photos, or None.
+def load_answers(path: Path, key: str) -> list[NDArray[np.float32]] | None:
+    """Answers that were kept for this teacher and these photos, or None: logits, then features.
 
     Args:
         key: says which.
@@ -60,16 +91,18 @@ def load_answers(path: Path, key: str) -> NDArray[np.float32] | None:
         with np.load(path, allow_pickle=False) as content:
             if str(content["key"]) != key:
                 return None
-            return np.asarray(content["logits"], dtype=np.float32)
+            names = sorted(name for name in content.files if name != "key")
+            return [np.asarray(content[name], dtype=np.float32) for name in names]
     except (OSError, ValueError, KeyError, EOFError):
         return None
 
 
-def store_answers(path: Path, key: str, teacher_NK: NDArray[np.float32]) -> None:
-    """Keep the teacher's answers."""
+def store_answers(path: Path, key: str, answers: Sequence[NDArray[np.float32]]) -> None:
+    """Keep the teacher's logits and features."""
     temporary = path.with_name(f".{path.stem}.tmp.npz")
     try:
-        np.savez(temporary, logits=teacher_NK, key=np.array(key))
+        named = {f"answers{i:02d}": values for i, values in enumerate(answers)}
+        np.savez(temporary, allow_pickle=False, key=np.array(key), **named)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Final
 
 from pocketlens.core.directory import refuse_existing
 from pocketlens.core.errors import UserError
 from pocketlens.progress import say, warn
-from pocketlens.training.config import TrainConfig, settings_of
+from pocketlens.training.config import TrainConfig
 from pocketlens.workflows._network import check_network
 from pocketlens.workflows._result import Table
 from pocketlens.workflows._tracking import check_trackers
@@ -84,7 +84,7 @@ def fit(
             shrink_config,
             calibration=calibration,
             threads=threads,
-            further=settings_of(train_config),
+            further=asdict(train_config),
             notes=[f"{p.count} {p.message}" for p in problems if p.kind in _FLATTERING],
         )
 

@@ -49,11 +49,10 @@ def strip(
     folder = path if path.is_dir() else path.parent
     target = Path(out)
     refuse_existing(target, overwrite=overwrite, inputs=[folder])
-    saved = checkpoint.load(folder)
+    name = checkpoint.NAME if path.is_dir() else path.name
+    saved = checkpoint.load(folder, name)
     if saved is None:
-        raise UserError(
-            f"{folder} holds no {checkpoint.NAME}; name the .run directory of a training"
-        )
+        raise UserError(f"{folder} holds no {name}; name the .run directory of a training")
     manifest, split = _read(folder / RUN)
     history = saved.facts["history"]
     if not last and not saved.best:

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from pocketlens import plugins
 from pocketlens.core import metrics
 from pocketlens.core.bundle import Bundle, Lineage, Manifest, read_bundle, write_bundle
 from pocketlens.core.dataset import Dataset
-from pocketlens.core.directory import MARKER, refuse_existing
+from pocketlens.core.directory import MARKER, cache_dir, refuse_existing
 from pocketlens.core.errors import DataError, UserError
 from pocketlens.core.examples import Examples, make_examples
 from pocketlens.core.predictor import Predictor
@@ -27,8 +28,10 @@ from pocketlens.extras import versions
 from pocketlens.measures.score import collect
 from pocketlens.progress import say, warn
 from pocketlens.training import artifacts, checkpoint
-from pocketlens.training.config import TrainConfig, settings_of
+from pocketlens.training.config import TrainConfig
+from pocketlens.training.job import Job
 from pocketlens.training.loop import train_network
+from pocketlens.training.photos import Photos, kept_photos
 from pocketlens.training.resuming import refuse_other_settings
 from pocketlens.workflows._network import check_network, describe_model, find_family
 from pocketlens.workflows._teacher import check_teacher, teach
@@ -187,20 +190,26 @@ def _train(
     artifacts.write_augmented(
         run_dir / "augmentation.png", parts["train"], manifest.preprocess, config
     )
-    result = train_network(
-        module,
-        parts["train"],
-        manifest.preprocess,
-        config,
-        validate=lambda net: with_own_thresholds(_score(net, manifest, parts["val"])),
-        run_dir=run_dir,
-        resume=resume,
-        teacher_NK=teach(config, parts["train"], split, run_dir, threads),
-        data_hash=hashlib.sha256(json.dumps(split.to_dict()).encode()).hexdigest()
-        + data_hash(dataset, hashed.identities),
-        threads=threads,
-        on_epoch=on_epoch,
-    )
+    teaching = teach(config, parts["train"], split, run_dir, threads)
+    seen = [parts["train"], parts["val"]]
+    wanted = ((part.request(i), key) for part in seen for i, key in enumerate(part.identities))
+    kept = cache_dir() / "photos" if config.photo_cache else None
+    with kept_photos(manifest.preprocess, wanted, kept) as photos:
+        job = Job(
+            module,
+            parts["train"],
+            photos,
+            config,
+            validate=partial(_validate, manifest=manifest, examples=parts["val"], photos=photos),
+            run_dir=run_dir,
+            resume=resume,
+            data_hash=hashlib.sha256(json.dumps(split.to_dict()).encode()).hexdigest()
+            + data_hash(dataset, hashed.identities),
+            teaching=teaching,
+            threads=threads,
+            on_epoch=on_epoch,
+        )
+        result = train_network(job)
     chosen = {"chosen_precision": asdict(result.precision)}
     lineage = replace(lineage, config={**lineage.config, **chosen})
     manifest = replace(manifest, lineage=lineage)
@@ -275,6 +284,7 @@ def _prepare(
         interpolation=wanted["interpolation"],
         mean=wanted["mean"],
         std=wanted["std"],
+        draft=config.draft,
         # Without boxes a margin would mean nothing and only tell bundles apart.
         box_margin=config.box_margin if any(s.box for s in dataset.samples) else 0.0,
     )
@@ -288,7 +298,7 @@ def _prepare(
         model=describe_model(family_name, config.model, {}, module, preprocess),
         lineage=Lineage(
             method="train",
-            config=settings_of(config),
+            config=asdict(config),
             versions=versions("torch", "timm", "torchvision"),
         ),
     )
@@ -304,9 +314,17 @@ def data_hash(dataset: Dataset, identities: list[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
 
 
-def _score(module: torch.nn.Module, manifest: Manifest, examples: Examples) -> Scored:
+def _validate(
+    module: torch.nn.Module, *, manifest: Manifest, examples: Examples, photos: Photos
+) -> Scored:
+    return with_own_thresholds(_score(module, manifest, examples, photos))
+
+
+def _score(
+    module: torch.nn.Module, manifest: Manifest, examples: Examples, photos: Photos | None = None
+) -> Scored:
     session = plugins.load("runtimes", "torch").session_of(module)
-    outcome = collect(Predictor(manifest, session, batch_size=32), examples)
+    outcome = collect(Predictor(manifest, session, batch_size=32, fitted=photos), examples)
     if outcome.num_not_finite:
         raise UserError("the network answers with NaN or infinity; lower --lr")
     return outcome.scored
