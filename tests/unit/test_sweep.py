@@ -96,10 +96,6 @@ def test_interrupted_and_gone_on_with(
     assert again.to_dict() == found
     assert len(scored) == 1
     assert (folder / "best" / "manifest.json").stat().st_mtime_ns == made
-    whole = pl.sweep(tmp_path / "space.yaml", out=tmp_path / "whole")
-    assert [(r.number, r.settings, r.score) for r in whole.rows] == [
-        (r.number, r.settings, r.score) for r in again.rows
-    ], "an interrupted search is the search it would have been"
 
 
 class FakeTraining:
@@ -172,6 +168,23 @@ def test_the_same_settings_are_trained_once(
     assert "same settings as trial" in found.rows[-1].reason + found.rows[1].reason
     assert {config.augment_only for config in fake.configs} == {None, ("bars", "disc")}
     assert [p.name for p in (tmp_path / "s").rglob("model.safetensors")] == ["model.safetensors"]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_an_interrupted_search_is_the_search_it_would_have_been(
+    sampler: str, space: Callable[..., Path], training: Callable[..., FakeTraining], tmp_path: Path
+) -> None:
+    path = space(LR + ", optimizer: [adamw, sgd]", trials=4, sampler=sampler)
+    whole = training()
+    pl.sweep(path, out=tmp_path / "whole")
+    first = training({2: KeyboardInterrupt()})
+    with pytest.raises(KeyboardInterrupt):
+        pl.sweep(path, out=tmp_path / "cut")
+    second = training()
+    found = pl.sweep(path, out=tmp_path / "cut", resume=True)
+    assert first.configs[:2] + second.configs == whole.configs
+    assert len({config.lr for config in whole.configs}) == 4
+    assert len(found.rows) == 4, "what was begun for nothing is no row"
 
 
 def test_a_better_trial_later_takes_the_place_of_the_best(
