@@ -126,7 +126,7 @@ def turn(run: subprocess.Popen[str]) -> float:
     for line in run.stdout:
         if line.startswith("seconds "):
             return float(line.split()[1])
-    logs = [path.read_text() for path in Path(run.args[5]).glob("*.log")]  # type: ignore[index]
+    logs = [path.read_text() for path in Path(str(run.args[5])).glob("*.log")]  # type: ignore[index]
     raise RuntimeError("a process ended:\n" + "\n".join(logs))
 
 

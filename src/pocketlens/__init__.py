@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pocketlens.workflows.predict import predict as predict
     from pocketlens.workflows.shrink import shrink as shrink
     from pocketlens.workflows.strip import strip as strip
+    from pocketlens.workflows.sweep import sweep as sweep
     from pocketlens.workflows.train import train as train
     from pocketlens.workflows.zoo import zoo as zoo
 
@@ -50,6 +51,7 @@ _HOMES = {
     "read_dataset": "workflows.data",
     "shrink": "workflows.shrink",
     "strip": "workflows.strip",
+    "sweep": "workflows.sweep",
     "train": "workflows.train",
     "zoo": "workflows.zoo",
 }

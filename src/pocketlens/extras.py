@@ -14,6 +14,8 @@ from pocketlens.core.errors import MissingExtraError
 MODULES: Final = {
     "train": ("torch", "torchvision", "timm"),
     "onnx": ("onnx", "onnxscript"),
+    "track": ("tensorboard", "wandb", "mlflow"),
+    "scale": ("optuna", "sqlalchemy", "psycopg"),
 }
 
 

@@ -20,7 +20,7 @@ from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hi
 from pocketlens.core.errors import UserError
 from pocketlens.extras import installed
 
-FAMILIES: Final = ("datasets", "models", "compression", "runtimes", "reports")
+FAMILIES: Final = ("datasets", "models", "compression", "runtimes", "reports", "loggers")
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def configure(plugin: ModuleType, options: dict[str, Any]) -> Any:
         if name not in known:
             choices = ", ".join(f"--{n.replace('_', '-')}" for n in sorted(known)) or "none"
             raise UserError(f"--{key} is no option here; its options: {choices}")
-        values[name] = _convert(f"--{key}", value, hints[name])
+        values[name] = convert(f"--{key}", value, hints[name])
     missing = [
         f.name
         for f in fields(config)
@@ -94,7 +94,7 @@ def configure(plugin: ModuleType, options: dict[str, Any]) -> Any:
     return config(**values)
 
 
-def _convert(option: str, value: Any, hint: Any) -> Any:
+def convert(option: str, value: Any, hint: Any) -> Any:
     """Text from a flag, or a value from YAML or Python, as the field's type."""
     choices = get_args(hint)
     if get_origin(hint) is Literal:
@@ -105,12 +105,12 @@ def _convert(option: str, value: Any, hint: Any) -> Any:
     if isinstance(hint, UnionType) or get_origin(hint) is Union:
         kinds = [kind for kind in choices if kind is not NoneType]
         none = NoneType in choices and (value is None or value == "none")
-        return None if none else _convert(option, value, kinds[0])
+        return None if none else convert(option, value, kinds[0])
     if get_origin(hint) is tuple:
         items = value.split(",") if isinstance(value, str) else value
         if not isinstance(items, list | tuple):
             raise UserError(f"{option} needs a list, not {value!r}")
-        return tuple(_convert(option, item, choices[0]) for item in items)
+        return tuple(convert(option, item, choices[0]) for item in items)
     kind = hint
     if kind not in (bool, int, float, str):
         return kind(value) if isinstance(value, str) and isinstance(kind, type) else value

@@ -10,7 +10,8 @@ import pytest
 
 HEAVY = {
     "torch", "torchvision", "timm", "onnxruntime", "onnx", "onnxscript", "sklearn", "scipy",
-    "matplotlib", "rich", "safetensors", "jinja2",
+    "matplotlib", "rich", "safetensors", "jinja2", "tensorboard", "wandb", "mlflow", "optuna",
+    "sqlalchemy",
 }  # fmt: skip
 
 CASES = {

@@ -18,6 +18,7 @@ VERBS: Final = {
     "explore": "Pictures of the data, and whether its classes can be told apart.",
     "train": "Train a network on labelled photos; leaves a float bundle.",
     "zoo": "Many architectures side by side, counted or trained on the same photos.",
+    "sweep": "Search for the training settings that score best on validation photos.",
     "import": "Make a bundle of a ready-trained network as it is.",
     "strip": "A checkpoint's model alone, as a bundle.",
     "compress": "Make one compression step on a bundle.",
@@ -60,7 +61,9 @@ def run(argv: list[str]) -> int:
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 0
     except KeyboardInterrupt:
-        _complain("interrupted; what is complete stays, and fit, train and shrink --resume it")
+        _complain(
+            "interrupted; what is complete stays, and fit, train, shrink and sweep --resume it"
+        )
         return 130
     except BrokenPipeError:
         # The reader (`| head`) has gone; Python must not complain about it once more at exit.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, Literal
 
 from pocketlens.core.errors import UserError
@@ -159,7 +159,14 @@ class TrainConfig:
     seed: int = 0
     """Of the split, the start and the augmentation."""
 
+    track: tuple[str, ...] = field(default=(), metadata=FREE)
+    """Trackers that get the settings and each epoch's figures, beside history.csv: tensorboard,
+    wandb, mlflow (with commas between)."""
+
     def __post_init__(self) -> None:
+        given = (self.track,) if isinstance(self.track, str) else self.track
+        named = [name.strip() for text in given for name in text.split(",")]
+        object.__setattr__(self, "track", tuple(dict.fromkeys(filter(None, named))))
         for name in ("epochs", "batch_size", "step_size", "accumulate", "devices"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name.replace('_', '-')} must be at least 1")
@@ -208,3 +215,9 @@ class TrainConfig:
             raise UserError(
                 "--warmup and --label-smoothing must be in [0, 1), --weight-decay not negative"
             )
+
+
+def settings_of(config: TrainConfig) -> dict[str, Any]:
+    """The settings that a result depends on."""
+    free = {setting.name for setting in fields(config) if setting.metadata.get("free")}
+    return {name: value for name, value in asdict(config).items() if name not in free}

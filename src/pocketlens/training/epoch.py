@@ -102,6 +102,8 @@ def close_epoch(run: Run, epoch: int, seconds: float) -> None:
     if world.is_first:
         _report(row, run.metric, job.config.epochs, is_best=is_best)
         write_history(job.run_dir / "history.csv", history)
+        if job.on_epoch is not None:
+            job.on_epoch(row)
     run.save()
     if world.is_first and job.config.keep_epochs:
         checkpoint.keep(job.run_dir, epoch + 1)

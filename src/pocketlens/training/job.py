@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -31,6 +31,8 @@ class Job:
         validate: scores a module on validation photos; photos it can't score are its business.
         data_hash: of the samples and their split, which must not change when a run is resumed:
             what was trained on could be tested on.
+        on_epoch: is told each epoch's row of figures, and what it raises gets out; by several
+            processes when they are done.
     """
 
     module: torch.nn.Module
@@ -43,6 +45,7 @@ class Job:
     data_hash: str = ""
     teaching: Teaching | None = None
     threads: int | None = None
+    on_epoch: Callable[[Mapping[str, float]], None] | None = None
 
 
 @dataclass

@@ -54,8 +54,12 @@ def train_network(job: Job) -> TrainResult:
     if job.config.devices == 1:
         run = _train(alone(), job, threads)
     else:
-        launch(job.config.devices, _train, job, threads, going_on=job.run_dir)
+        told, sent = job.on_epoch, replace(job, on_epoch=None)  # a call can't be sent
+        launch(job.config.devices, _train, sent, threads, going_on=job.run_dir)
         run = result_of(job.run_dir)
+        if told is not None:
+            for row in run.history:
+                told(row)
     for name, reason in list(run.unreadable.items())[:5]:
         warn(f"{name} was not used: {reason}")
     assert run.precision is not None

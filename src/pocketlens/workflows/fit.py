@@ -14,6 +14,7 @@ from pocketlens.progress import say, warn
 from pocketlens.training.config import TrainConfig
 from pocketlens.workflows._network import check_network
 from pocketlens.workflows._result import Table
+from pocketlens.workflows._tracking import check_trackers
 from pocketlens.workflows._workplace import workplace
 from pocketlens.workflows.check import check
 from pocketlens.workflows.data import DataLike, as_dataset, data_paths, identities
@@ -58,6 +59,7 @@ def fit(
     if not resume:
         inputs = [*data_paths(data), *data_paths(calibration), *([keep.path] if keep else [])]
         refuse_existing(target, overwrite=overwrite, inputs=inputs)
+    check_trackers(train_config)
     check_network(train_config)
     with workplace(target, resume=resume, overwrite=overwrite):
         dataset = as_dataset(data)

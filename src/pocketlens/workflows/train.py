@@ -36,6 +36,7 @@ from pocketlens.training.resuming import refuse_other_settings
 from pocketlens.workflows._network import build_network, check_network
 from pocketlens.workflows._teacher import check_teacher, teach
 from pocketlens.workflows._thresholds import with_own_thresholds, with_thresholds
+from pocketlens.workflows._tracking import EpochCall, check_trackers, tracking
 from pocketlens.workflows._workplace import locked
 from pocketlens.workflows.data import DataLike, Hashed, as_hashed, data_paths
 from pocketlens.workflows.open import BundleLike, as_bundle
@@ -54,6 +55,8 @@ def train(
     threads: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    on_epoch: EpochCall | None = None,
+    test: bool = True,
     **settings: Any,
 ) -> Bundle:
     """Train a network on labelled photos.
@@ -65,6 +68,8 @@ def train(
         keep_split: an earlier bundle whose samples keep their part of the split.
         threads: processor threads; all cores by default.
         resume: go on from the last checkpoint in `OUT.run`.
+        on_epoch: is told each epoch's row of figures; what it raises gets out.
+        test: score the test photos; without, the bundle has validation scores alone.
 
     Raises:
         UserError: the data, the settings or the output can't be used.
@@ -80,6 +85,7 @@ def train(
         raise UserError(
             f"{run_dir} holds a run that was interrupted; pass --resume to go on, or --overwrite"
         )
+    check_trackers(config)
     if not isinstance(data, Hashed):  # all its photos are about to be read
         check_network(config)
     hashed = as_hashed(data)
@@ -92,10 +98,10 @@ def train(
         )
     check_teacher(config, dataset)
     keep = as_bundle(keep_split).split if keep_split is not None else None
-    with _run_directory(run_dir):
-        return _train(
-            hashed, target, run_dir, config, keep, threads, resume=resume, overwrite=overwrite
-        )
+    following = tracking(config, run_dir, target.name, resume=resume, then=on_epoch)
+    with _run_directory(run_dir), following as told:
+        options = {"resume": resume, "overwrite": overwrite, "test": test}
+        return _train(hashed, target, run_dir, config, keep, threads, on_epoch=told, **options)
 
 
 def _complete(target: Path, config: TrainConfig, data: DataLike | Hashed) -> Bundle:
@@ -145,6 +151,8 @@ def _train(
     *,
     resume: bool,
     overwrite: bool,
+    on_epoch: EpochCall,
+    test: bool,
 ) -> Bundle:
     dataset = hashed.dataset
     split = make_split(
@@ -199,6 +207,7 @@ def _train(
             + data_hash(dataset, hashed.identities),
             teaching=teaching,
             threads=threads,
+            on_epoch=on_epoch,
         )
         result = train_network(job)
     chosen = {"chosen_precision": asdict(result.precision)}
@@ -207,21 +216,23 @@ def _train(
     module.load_state_dict(result.state)
     if multi:
         manifest = with_thresholds(manifest, _score(module.eval(), manifest, parts["val"]))
-    tested = _score(module.eval(), manifest, parts["test"])
     metric = config.metric or metrics.DEFAULT_METRIC[dataset.task]
     artifacts.write_curves(run_dir / "curves.png", result.history, metric)
-    if multi:
-        artifacts.write_classes(run_dir / "classes.csv", tested, classes)
-    else:
-        artifacts.write_confusion(run_dir / "confusion_matrix.csv", tested, classes)
-    test_scores = metrics.summary(tested)
+    test_scores: dict[str, float] = {}
+    if test:
+        tested = _score(module.eval(), manifest, parts["test"])
+        if multi:
+            artifacts.write_classes(run_dir / "classes.csv", tested, classes)
+        else:
+            artifacts.write_confusion(run_dir / "confusion_matrix.csv", tested, classes)
+        test_scores = metrics.summary(tested)
     shown = metrics.DEFAULT_METRIC[dataset.task] if metric == "loss" else metric
     scores = {
         **manifest.metrics,
         "metric": shown,
         "best_epoch": result.best_epoch + 1,
         "val": _part_of_row(result.history[result.best_epoch]),
-        "test": test_scores,
+        **({"test": test_scores} if test else {}),
     }
     from safetensors.torch import save
 
@@ -233,7 +244,8 @@ def _train(
         split=split,
         overwrite=overwrite,
     )
-    say(f"{shown} on test photos: {test_scores[shown]:.2f} %")
+    if test:
+        say(f"{shown} on test photos: {test_scores[shown]:.2f} %")
     return bundle
 
 
@@ -289,7 +301,9 @@ def _prepare(
         precision="float32",
         model=network.describe(preprocess),
         lineage=Lineage(
-            method="train", config=asdict(config), versions=versions("torch", "timm", "torchvision")
+            method="train",
+            config=asdict(config),
+            versions=versions("torch", "timm", "torchvision"),
         ),
     )
     return network.module, manifest

@@ -20,6 +20,7 @@ from pocketlens.progress import say, track, warn
 from pocketlens.training.config import TrainConfig
 from pocketlens.workflows._network import build_network
 from pocketlens.workflows._parts import examples_of
+from pocketlens.workflows._tracking import check_trackers
 from pocketlens.workflows._workplace import workplace
 from pocketlens.workflows._zoo_table import PUBLISHED
 from pocketlens.workflows.convert import export
@@ -114,6 +115,7 @@ def zoo(
     if out is None:
         raise UserError("name the directory for the trained networks: --out")
     target = Path(out)
+    check_trackers(config)
     if not resume:
         refuse_existing(target, overwrite=overwrite, inputs=data_paths(data))
     hashed = as_hashed(data)
