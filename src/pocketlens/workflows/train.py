@@ -15,16 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from pocketlens import plugins
 from pocketlens.core import metrics
-from pocketlens.core.bundle import Bundle, Lineage, Manifest, read_bundle, write_bundle
+from pocketlens.core.bundle import Bundle, Manifest, read_bundle, write_bundle
 from pocketlens.core.dataset import Dataset
 from pocketlens.core.directory import MARKER, cache_dir, refuse_existing
 from pocketlens.core.errors import DataError, UserError
 from pocketlens.core.examples import Examples, make_examples
 from pocketlens.core.predictor import Predictor
-from pocketlens.core.preprocess import Preprocess
 from pocketlens.core.scored import Scored
 from pocketlens.core.split import Split, make_split
-from pocketlens.extras import versions
 from pocketlens.measures.score import collect
 from pocketlens.progress import say, warn
 from pocketlens.training import artifacts, checkpoint
@@ -33,7 +31,8 @@ from pocketlens.training.job import Job
 from pocketlens.training.loop import train_network
 from pocketlens.training.photos import Photos, kept_photos
 from pocketlens.training.resuming import refuse_other_settings
-from pocketlens.workflows._network import build_network, check_network
+from pocketlens.workflows._network import check_network
+from pocketlens.workflows._prepare import prepare, trained_classes
 from pocketlens.workflows._teacher import check_teacher, teach
 from pocketlens.workflows._thresholds import with_own_thresholds, with_thresholds
 from pocketlens.workflows._tracking import EpochCall, check_trackers, tracking
@@ -165,7 +164,7 @@ def _train(
     for note in split.notes:
         warn(note)
     artifacts.write_split(run_dir / "split.csv", dataset, hashed.identities, split)
-    classes = _trained_classes(dataset, hashed.identities, split)
+    classes = trained_classes(dataset, hashed.identities, split)
     parts = {
         part: make_examples(dataset, hashed.identities, classes, only=frozenset(keys))
         for part, keys in (("train", split.train), ("val", split.val), ("test", split.test))
@@ -181,7 +180,7 @@ def _train(
     )
     if untested := parts["test"].untested_classes:
         warn(f"no test sample of {len(untested)} classes, such as {', '.join(untested[:5])}")
-    module, manifest = _prepare(dataset, classes, config)
+    module, manifest = prepare(dataset, classes, config)
     lineage = replace(
         manifest.lineage, data_hash=data_hash(dataset, hashed.identities), seed=config.seed
     )
@@ -247,66 +246,6 @@ def _train(
     if test:
         say(f"{shown} on test photos: {test_scores[shown]:.2f} %")
     return bundle
-
-
-def _trained_classes(dataset: Dataset, identities: list[str], split: Split) -> tuple[str, ...]:
-    """Classes that have a training photo; others can't be learnt, so they are no outputs."""
-    trained = frozenset(split.train)
-    seen = {
-        label
-        for sample, identity in zip(dataset.samples, identities, strict=True)
-        if identity in trained
-        for label in sample.labels
-    }
-    missing = [name for name in dataset.classes if name not in seen]
-    if missing:
-        warn(f"no training photo of {', '.join(missing[:5])}: not learnt and not scored")
-    return tuple(name for name in dataset.classes if name in seen)
-
-
-def _prepare(
-    dataset: Dataset, classes: tuple[str, ...], config: TrainConfig
-) -> tuple[torch.nn.Module, Manifest]:
-    import torch
-
-    torch.manual_seed(config.seed)
-    network = build_network(config.model, len(classes), config.width)
-    if config.weights != "none":
-        source = network.load_weights(config.weights)
-        say(f"weights of {config.model} from {source}")
-        if config.width != 1 and config.freeze_epochs:
-            warn(
-                "--freeze-epochs keeps the batch norm's figures of the wider network, which don't "
-                "fit the cut one; leave it out with --width"
-            )
-    wanted = network.family.defaults(config.model)
-    size = config.image_size or wanted["size"]
-    preprocess = Preprocess(
-        height=size,
-        width=size,
-        resize=config.resize,
-        interpolation=wanted["interpolation"],
-        mean=wanted["mean"],
-        std=wanted["std"],
-        draft=config.draft,
-        # Without boxes a margin would mean nothing and only tell bundles apart.
-        box_margin=config.box_margin if any(s.box for s in dataset.samples) else 0.0,
-    )
-    manifest = Manifest(
-        task=dataset.task,
-        classes=classes,
-        class_info={k: dict(v) for k, v in dataset.class_info.items() if k in classes},
-        preprocess=preprocess,
-        runtime="torch",
-        precision="float32",
-        model=network.describe(preprocess),
-        lineage=Lineage(
-            method="train",
-            config=asdict(config),
-            versions=versions("torch", "timm", "torchvision"),
-        ),
-    )
-    return network.module, manifest
 
 
 def data_hash(dataset: Dataset, identities: list[str]) -> str:
