@@ -148,6 +148,13 @@ def tell() -> None:
         print("seconds", _took.pop(), flush=True)
 
 
+def finish(accuracy: float) -> None:
+    """Tell what came of it, and stay until the other is done too."""
+    tell()
+    print(json.dumps({"accuracy": accuracy}), flush=True)
+    sys.stdin.read()
+
+
 def ours(args: argparse.Namespace) -> None:
     """`pl.train`, whose epochs wait for their turn."""
     from pocketlens.training import epoch, loop
@@ -167,8 +174,7 @@ def ours(args: argparse.Namespace) -> None:
         metric="loss",
         workers=available_cores(),
     )
-    tell()
-    print(json.dumps({"accuracy": bundle.manifest.metrics["test"]["accuracy"]}))
+    finish(bundle.manifest.metrics["test"]["accuracy"])
 
 
 def make_begin(model: str, folder: Path, seed: int) -> None:
@@ -248,8 +254,7 @@ def plain(args: argparse.Namespace) -> None:
             best = scored[0], {k: v.clone() for k, v in module.state_dict().items()}
     module.load_state_dict(best[1])
     share = score(module, folder / "test", transforms.Compose([resize, *last]))[1]
-    tell()
-    print(json.dumps({"accuracy": 100 * share}))
+    finish(100 * share)
 
 
 def _transposed(image: Image.Image) -> Image.Image:
