@@ -144,7 +144,7 @@ class TrainConfig:
     """What the best epoch is chosen by, on validation photos; default macro_f1 (several labels a
     photo: map)."""
 
-    checkpoint_minutes: float = 5.0
+    checkpoint_minutes: float = field(default=5.0, metadata=FREE)
     """Minutes between checkpoints inside an epoch; there is one after each epoch anyway."""
 
     keep_epochs: bool = field(default=False, metadata=FREE)
