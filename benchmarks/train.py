@@ -93,8 +93,9 @@ def accuracy(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
             run = start(role, args, folder, seed)
             for _ in range(args.epochs):
                 turn(run)
-            out, _ = run.communicate()
-            found[role].append(json.loads(out.splitlines()[-1])["accuracy"])
+            assert run.stdout is not None
+            found[role].append(json.loads(run.stdout.readline())["accuracy"])
+            run.communicate()
             print(f"seed {seed} {role}: {found[role][-1]:.2f} %", file=sys.stderr)
     cells = (f"{np.mean(v):.2f} ({min(v):.2f} to {max(v):.2f})" for v in found.values())
     print(f"| {args.model} | {' | '.join(cells)} |")
@@ -123,7 +124,7 @@ def turn(run: subprocess.Popen[str]) -> float:
     assert run.stdout is not None
     run.stdin.write("go\n")
     run.stdin.flush()
-    for line in run.stdout:
+    while line := run.stdout.readline():
         if line.startswith("seconds "):
             return float(line.split()[1])
     logs = [path.read_text() for path in Path(str(run.args[5])).glob("*.log")]  # type: ignore[index]

@@ -85,6 +85,20 @@ def test_another_content_or_geometry_is_another_photo(
         assert kept.num_missing == len(wanted)
 
 
+def test_a_file_replaced_while_the_run_goes_on_is_not_kept_as_the_old(
+    make_photos: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = make_photos(tmp_path / "photos", per_class=3)
+    wanted = requests(folder)
+    first, second = (Path(str(r.source)) for r, _ in (wanted[0], wanted[2]))
+    old = first.read_bytes()
+    with kept_photos(SPEC, wanted, tmp_path / "cache") as kept:
+        first.write_bytes(second.read_bytes())
+        np.testing.assert_array_equal(kept(wanted[0][0]), plain(wanted[2][0]))
+    first.write_bytes(old)
+    fill(wanted, tmp_path / "cache")
+
+
 def test_damage_is_noticed(photos: Path, tmp_path: Path) -> None:
     wanted = requests(photos)
     folder = fill(wanted, tmp_path).folder

@@ -16,8 +16,8 @@ from pocketlens.training.epoch import close_epoch, take_steps
 from pocketlens.training.job import NO_PHOTO, Job, Run
 from pocketlens.training.learner import make_learner, make_loss_of
 from pocketlens.training.loader import ALONE, epoch_batches, num_batches
-from pocketlens.training.parallel import World, alone, check_devices, launch, synced
-from pocketlens.training.precision import Precision, choose, refuse
+from pocketlens.training.parallel import World, alone, launch, synced
+from pocketlens.training.precision import Precision, choose
 from pocketlens.training.repeatable import repeatable
 from pocketlens.training.resuming import Progress, restore, result_of
 from pocketlens.training.workers import Workers
@@ -50,7 +50,6 @@ def train_network(job: Job) -> TrainResult:
             training photo can be read; one of several processes ended.
     """
     threads = job.threads or available_cores()
-    check_devices(job.config.devices)
     if job.config.devices == 1:
         run = _train(alone(), job, threads)
     else:
@@ -71,7 +70,6 @@ def _train(world: World, job: Job, threads: int) -> Progress:
     import torch
 
     torch.set_num_threads(threads if world.is_alone else max(1, threads // world.share.size))
-    refuse(job.config.precision, world.device)
     with repeatable(on=job.config.deterministic), kept_memory(), synced(world):
         run = _begin(world, job, threads)
         _choose_precision(run)

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,8 +27,10 @@ from pocketlens.core.errors import UserError
 from pocketlens.core.examples import Examples
 from pocketlens.core.predictor import available_cores
 from pocketlens.extras import require
+from pocketlens.training.config import TrainConfig
 from pocketlens.training.loader import Share
 from pocketlens.training.mixing import Batch
+from pocketlens.training.precision import refuse
 
 if TYPE_CHECKING:
     import torch
@@ -134,12 +137,16 @@ def alone() -> World:
     return World(Share(), torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
-def check_devices(devices: int) -> None:
-    """Whether so many processes can train here.
+def check_machine(config: TrainConfig) -> None:
+    """Whether this machine can train so, before any photo is read.
 
     Raises:
-        UserError: there are fewer graphics cards or cores, or Accelerate isn't installed.
+        UserError: there are fewer graphics cards or cores, or none that computes in this format.
+        MissingExtraError: Accelerate isn't installed.
     """
+    require("torch", extra="train")
+    refuse(config.precision, alone().device)
+    devices = config.devices
     if devices == 1:
         return
     require("accelerate", extra="train")
@@ -219,6 +226,8 @@ def _enter(folder: str, work: Callable[..., Any], arguments: tuple[Any, ...]) ->
         ],
     )
     share = Share(accelerator.process_index, accelerator.num_processes)
+    if share.rank > 0:  # the first one speaks for all
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     world = World(share, accelerator.device, accelerator)
     try:
         work(world, *arguments)

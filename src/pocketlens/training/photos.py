@@ -25,6 +25,7 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
+from pocketlens.core.dataset import bytes_hash, identity
 from pocketlens.core.predictor import Request, read_bytes
 from pocketlens.core.preprocess import Preprocess
 from pocketlens.progress import say, warn
@@ -67,7 +68,7 @@ class Photos:
         """
         key, place = self.places.get(request, (_NOBODY, -1))
         if place < 0 or self.folder is None:
-            return self._fitted(request)
+            return self._fitted(_read(request), request)
         pixels, _, index = self._files()
         size = self._size
         if index["key"][place].tobytes() == key:
@@ -75,8 +76,11 @@ class Photos:
             if place in self._checked or zlib.crc32(kept.data) == index["sum"][place]:
                 self._checked.add(place)
                 return kept.reshape(self.preprocess.height, self.preprocess.width, 3)
-        image_HWC = self._fitted(request)
-        self._keep(key, place, image_HWC)
+        data = _read(request)
+        image_HWC = self._fitted(data, request)
+        # A file that was replaced since it was hashed is trained on, but not kept as the old one.
+        if _key(identity(bytes_hash(data), request.box)) == key:
+            self._keep(key, place, image_HWC)
         return image_HWC
 
     @property
@@ -91,10 +95,8 @@ class Photos:
     def _size(self) -> int:
         return self.preprocess.height * self.preprocess.width * 3
 
-    def _fitted(self, request: Request) -> NDArray[np.uint8]:
-        source, box = request
-        assert isinstance(source, str)
-        return self.preprocess.fit(self.preprocess.decode(read_bytes(source), box))
+    def _fitted(self, data: bytes, request: Request) -> NDArray[np.uint8]:
+        return self.preprocess.fit(self.preprocess.decode(data, request.box))
 
     def _keep(self, key: bytes, place: int, image_HWC: NDArray[np.uint8]) -> None:
         # Written, not stored into the map: on a full disk that would end the process by a signal.
@@ -160,8 +162,8 @@ def _opened(preprocess: Preprocess, folder: Path, asked: dict[Request, str]) -> 
         empty = iter([i for i, r in enumerate(records) if r["key"].tobytes() == _NOBODY])
         places: dict[Request, tuple[bytes, int]] = {}
         end, num_new = len(records), 0
-        for request, identity in asked.items():
-            key = hashlib.blake2b(identity.encode(), digest_size=16).digest()
+        for request, name in asked.items():
+            key = _key(name)
             if (place := known.get(key)) is None:
                 num_new += 1
                 place = next(empty, end)
@@ -179,6 +181,15 @@ def _opened(preprocess: Preprocess, folder: Path, asked: dict[Request, str]) -> 
     except OSError as error:
         say(f"photos are decoded in each epoch: {folder}: {error.strerror}")
         return Photos(preprocess)
+
+
+def _key(name: str) -> bytes:
+    return hashlib.blake2b(name.encode(), digest_size=16).digest()
+
+
+def _read(request: Request) -> bytes:
+    assert isinstance(request.source, str)
+    return read_bytes(request.source)
 
 
 def _read_index(path: Path) -> NDArray[Any]:

@@ -12,6 +12,7 @@ from pocketlens.core.preprocess import Preprocess
 from pocketlens.extras import require
 from pocketlens.measures.operations import count_operations
 from pocketlens.training.config import TrainConfig
+from pocketlens.training.parallel import check_machine
 
 if TYPE_CHECKING:
     import torch
@@ -86,6 +87,7 @@ def check_network(config: TrainConfig) -> None:
         UserError: no such network, its weights can't be had, or it doesn't take this image size.
     """
     require("torch", extra="train")
+    check_machine(config)
     network = build_network(config.model, 2, config.width)
     if config.weights != "none":
         network.load_weights(config.weights)

@@ -29,6 +29,7 @@ from pocketlens.training import artifacts, checkpoint
 from pocketlens.training.config import TrainConfig
 from pocketlens.training.job import Job
 from pocketlens.training.loop import train_network
+from pocketlens.training.parallel import check_machine
 from pocketlens.training.photos import Photos, kept_photos
 from pocketlens.training.resuming import refuse_other_settings
 from pocketlens.workflows._network import check_network
@@ -85,6 +86,7 @@ def train(
             f"{run_dir} holds a run that was interrupted; pass --resume to go on, or --overwrite"
         )
     check_trackers(config)
+    check_machine(config)
     if not isinstance(data, Hashed):  # all its photos are about to be read
         check_network(config)
     hashed = as_hashed(data)
