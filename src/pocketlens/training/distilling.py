@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.core.dataset import Task
+from pocketlens.training.config import TrainConfig
 from pocketlens.training.mixing import Batch
 
 if TYPE_CHECKING:
@@ -35,6 +36,12 @@ class Teaching:
     logits_NK: NDArray[np.float32]
     layers: tuple[str, ...] = ()
     features: tuple[NDArray[np.float32], ...] = field(default=())
+
+
+def layer_pairs(config: TrainConfig) -> list[tuple[str, str]]:
+    """Names of layers of `--teacher-features`: the student's and the teacher's."""
+    pairs = [name.partition("=") for name in config.teacher_features or ()]
+    return [(own, teachers or own) for own, _, teachers in pairs]
 
 
 def hint_loss(own_NF: torch.Tensor, teacher_NF: torch.Tensor) -> torch.Tensor:

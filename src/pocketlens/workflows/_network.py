@@ -12,6 +12,7 @@ from pocketlens.core.preprocess import Preprocess
 from pocketlens.extras import require
 from pocketlens.measures.operations import count_operations
 from pocketlens.training.config import TrainConfig
+from pocketlens.training.distilling import layer_pairs
 from pocketlens.training.parallel import check_machine
 
 if TYPE_CHECKING:
@@ -93,6 +94,11 @@ def check_network(config: TrainConfig) -> None:
         network.load_weights(config.weights)
     size = config.image_size or network.family.defaults(config.model)["size"]
     network.describe(Preprocess(size, size))
+    if config.teacher_features:
+        from pocketlens.training.net import find_layer
+
+        for layer, _ in layer_pairs(config):
+            find_layer(network.module, layer)
 
 
 def describe_model(

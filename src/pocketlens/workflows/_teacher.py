@@ -20,7 +20,13 @@ from pocketlens.core.predictor import Predictor
 from pocketlens.core.split import Split
 from pocketlens.progress import bar, say, warn
 from pocketlens.training.config import TrainConfig
-from pocketlens.training.distilling import Teaching, load_answers, standardised, store_answers
+from pocketlens.training.distilling import (
+    Teaching,
+    layer_pairs,
+    load_answers,
+    standardised,
+    store_answers,
+)
 from pocketlens.workflows.open import as_bundle, load
 
 if TYPE_CHECKING:
@@ -34,7 +40,7 @@ def check_teacher(config: TrainConfig, dataset: Dataset) -> None:
     """Whether the teacher, if there is one, can teach these classes.
 
     Raises:
-        UserError: it does another task, or lacks a class.
+        UserError: it does another task, or lacks a class or a layer that is named.
     """
     if config.teacher is None:
         return
@@ -46,6 +52,19 @@ def check_teacher(config: TrainConfig, dataset: Dataset) -> None:
             f"--teacher {config.teacher} doesn't know {len(missing)} classes, such as "
             f"{', '.join(missing[:3])}; name one that was trained on this data"
         )
+    if not config.teacher_features:
+        return
+    bundle = as_bundle(config.teacher)
+    if manifest.runtime != "torch":
+        raise UserError(
+            f"--teacher-features looks into a network, and {bundle.path} is an "
+            f"{manifest.runtime} bundle; name the torch bundle it was made from"
+        )
+    from pocketlens.training.net import find_layer
+
+    module = plugins.load("runtimes", "torch").restore(bundle)
+    for _, layer in layer_pairs(config):
+        find_layer(module, layer)
 
 
 def teach(
@@ -67,8 +86,8 @@ def teach(
             f"{bundle.path.name} was trained or chosen on {known} of the test photos, so the test "
             "flatters its student; train both on one split (--keep-split)"
         )
-    pairs = [name.partition("=") for name in config.teacher_features or ()]
-    layers = [teachers or own for own, _, teachers in pairs]
+    pairs = layer_pairs(config)
+    layers = [teachers for _, teachers in pairs]
     text = "\n".join((bundle.id, *layers, *examples.classes, *examples.identities))
     key = hashlib.sha256(text.encode()).hexdigest()[:32]
     answers = load_answers(run_dir / _FILE, key)
@@ -79,9 +98,7 @@ def teach(
             answers = _asked(predictor, seen, layers, examples)
         store_answers(run_dir / _FILE, key, answers)
     logits_NK, *features = answers
-    return Teaching(
-        logits_NK, tuple(own for own, _, _ in pairs), tuple(map(standardised, features))
-    )
+    return Teaching(logits_NK, tuple(own for own, _ in pairs), tuple(map(standardised, features)))
 
 
 @contextmanager
@@ -93,11 +110,6 @@ def _opened(
         with load(bundle, threads=threads) as predictor:
             yield predictor, {}
         return
-    if bundle.manifest.runtime != "torch":
-        raise UserError(
-            f"--teacher-features looks into a network, and {bundle.path} is an "
-            f"{bundle.manifest.runtime} bundle; name the torch bundle it was made from"
-        )
     from pocketlens.training.net import Pooled
 
     runtime = plugins.load("runtimes", "torch")
