@@ -48,15 +48,16 @@ def test_twice_the_needed_size_is_left(size: tuple[int, int], decoded: tuple[int
 
 
 @pytest.mark.parametrize("resize", ["stretch", "crop", "pad"])
-@pytest.mark.parametrize("orientation", [1, 6])
-def test_the_input_hardly_changes(resize: str, orientation: int) -> None:
-    data = photo(900, 700, orientation=orientation)
+@pytest.mark.parametrize("number", range(12))
+def test_the_input_hardly_changes(resize: str, number: int) -> None:
+    width, height = np.random.default_rng(number).integers(600, 1000, 2)
+    data = photo(int(width), int(height), orientation=1 + number % 8)
     whole = replace(PLAIN, resize=resize)  # type: ignore[arg-type]
     small = replace(whole, draft=True)
-    assert small.decode(data).size < whole.decode(data).size / 10
+    assert small.decode(data).size < whole.decode(data).size / 3
     a, b = (p.fit(p.decode(data)).astype(float) for p in (whole, small))
-    assert np.abs(a - b).mean() < 2
-    assert np.abs(a - b).max() < 12
+    assert np.abs(a - b).mean() < 3
+    assert np.abs(a - b).max() < 20
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_what_counts_is_the_box(box: Box, decoded: tuple[int, int]) -> None:
     assert abs(width - decoded[0]) <= 1
     assert abs(height - decoded[1]) <= 1
     a, b = (p.fit(p.decode(data, box)).astype(float) for p in (PLAIN, DRAFT))
-    assert np.abs(a - b).mean() < 2
+    assert np.abs(a - b).mean() < 3
 
 
 def test_other_formats_stay_whole() -> None:

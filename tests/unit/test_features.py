@@ -126,6 +126,14 @@ def test_a_checkpoint_an_epoch(photos: Path, tmp_path: Path) -> None:
     weights = load_file(stripped.path / "model.safetensors")
     assert all(torch.equal(weights[name], first.model[name]) for name in weights)
     assert bundle.path.exists()
+    # Begun anew with another split: what is left of the old run is not this one's.
+    (run_dir / names[0]).rename(run_dir / "epoch-009.safetensors")
+    (run_dir / ".last.safetensors.1.tmp").write_bytes(b"of a run that was killed")
+    again = replace(TINY, epochs=1, seed=3)
+    pl.train(photos, out=tmp_path / "a", config=again, overwrite=True)
+    assert not list(run_dir.glob(".*.tmp"))
+    with pytest.raises(UserError, match="is of another run than"):
+        pl.strip(run_dir / "epoch-009.safetensors", out=tmp_path / "old")
 
 
 def test_repeatable_is_for_its_time_only(make_photos: Callable[..., Path], tmp_path: Path) -> None:

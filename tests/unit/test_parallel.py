@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 import pocketlens as pl
+from pocketlens.core.bundle import Bundle
 from pocketlens.core.errors import UserError
 from pocketlens.core.predictor import available_cores
 from pocketlens.training import checkpoint
@@ -25,6 +26,7 @@ from support.tiny import CONFIG
 
 # Nothing random in the network, SGD (Adam's first steps have the size of the rate wherever a
 # gradient is next to nothing), and weights of the classes, whose mean is not that of the parts.
+# `nf_regnet_b0` normalises weights with the same function that batch norms call.
 SGD = replace(
     CONFIG, epochs=2, batch_size=15, optimizer="sgd", lr=0.05, class_weights="inverse", ema=0.9
 )
@@ -49,12 +51,18 @@ def test_parts_make_the_whole(size: int, length: int) -> None:
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
+TAUGHT = replace(SGD, epochs=1, teacher="tiny", teacher_features=("stages.2",))
+WEIGHTS = replace(SGD, epochs=1, model="nf_regnet_b0", class_weights="none")
+
+
 @needs_two
-@pytest.mark.parametrize("config", [SGD, MIXED])
+@pytest.mark.parametrize("config", [SGD, MIXED, TAUGHT, WEIGHTS])
 def test_two_are_as_one(
-    config: TrainConfig, make_photos: Callable[..., Path], tmp_path: Path
+    config: TrainConfig, make_photos: Callable[..., Path], tiny: Bundle, tmp_path: Path
 ) -> None:
     photos = spoilt(make_photos, tmp_path / "photos")
+    if config.teacher:
+        config = replace(config, teacher=str(tiny.path))
     one, two = (
         pl.train(photos, out=tmp_path / str(n), config=replace(config, devices=n)) for n in (1, 2)
     )
@@ -111,6 +119,13 @@ def processes_of(parent: int) -> list[int]:
         except OSError:
             continue
     return sorted(found)
+
+
+@needs_two
+def test_what_is_chosen_by_time_is_chosen_once(photos: Path, tmp_path: Path) -> None:
+    config = replace(SGD, epochs=1, precision="auto", devices=2)
+    bundle = pl.train(photos, out=tmp_path / "a", config=config)
+    assert bundle.manifest.lineage.config["chosen_precision"]["dtype"] in ("float32", "bfloat16")
 
 
 @needs_two

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,7 +95,8 @@ def test_a_file_replaced_while_the_run_goes_on_is_not_kept_as_the_old(
     old = first.read_bytes()
     with kept_photos(SPEC, wanted, tmp_path / "cache") as kept:
         first.write_bytes(second.read_bytes())
-        np.testing.assert_array_equal(kept(wanted[0][0]), plain(wanted[2][0]))
+        with pytest.raises(ImageError, match="replaced after this run had begun"):
+            kept(wanted[0][0])
     first.write_bytes(old)
     fill(wanted, tmp_path / "cache")
 
@@ -130,9 +132,10 @@ def test_a_full_disk_ends_keeping_not_training(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "pwrite", full)
-    with kept_photos(SPEC, requests(photos), tmp_path) as kept:
-        for request, _ in requests(photos):
-            np.testing.assert_array_equal(kept(request), plain(request))
+    wanted = [request for request, _ in requests(photos)]
+    with kept_photos(SPEC, requests(photos), tmp_path) as kept, ThreadPoolExecutor(8) as pool:
+        for request, found in zip(wanted * 9, pool.map(kept, wanted * 9), strict=True):
+            np.testing.assert_array_equal(found, plain(request))
     assert capsys.readouterr().err.count("No space left") == 1
 
 
@@ -144,10 +147,28 @@ def test_no_room(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with kept_photos(replace(SPEC, height=20), wanted[:8], tmp_path) as kept:
         assert kept.folder is not None  # what was used longest ago made room
         assert not old.exists()
+        store = kept.folder
     monkeypatch.setattr(module, "LIMIT_BYTES", 4096)
     with kept_photos(replace(SPEC, height=28), wanted, tmp_path) as kept:
         assert kept.folder is None
         np.testing.assert_array_equal(kept(wanted[0][0]).shape, (28, 32, 3))
+        assert store.exists()  # nothing was gained by removing it
+
+
+def test_no_room_but_in_place_of_others(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = requests(photos)
+    fill(wanted[:6], tmp_path)
+    monkeypatch.setattr(module, "LIMIT_BYTES", 4096)
+    with kept_photos(SPEC, wanted[4:], tmp_path) as kept:
+        for _ in range(2):
+            for request, _ in wanted[4:]:
+                np.testing.assert_array_equal(kept(request), plain(request))
+        assert kept.num_kept == 4
+        assert kept.num_missing == len(wanted) - 4 - 2 - 4
+    with kept_photos(SPEC, wanted[4:6], tmp_path) as kept:
+        assert kept.num_missing == 0
 
 
 def test_two_runs_at_once(photos: Path, tmp_path: Path) -> None:
@@ -156,9 +177,13 @@ def test_two_runs_at_once(photos: Path, tmp_path: Path) -> None:
         kept_photos(SPEC, wanted, tmp_path) as first,
         kept_photos(SPEC, wanted, tmp_path) as second,
     ):
-        assert first.folder is not None
-        assert second.folder is None
-        np.testing.assert_array_equal(second(wanted[0][0]), plain(wanted[0][0]))
+        for photos_of in (second, first, second):
+            np.testing.assert_array_equal(photos_of(wanted[0][0]), plain(wanted[0][0]))
+        assert first.num_kept == 1
+    fill(wanted, tmp_path)
+    with kept_photos(SPEC, wanted, tmp_path), kept_photos(SPEC, wanted, tmp_path) as second:
+        assert (second.num_missing, second.is_writer) == (0, False)
+        np.testing.assert_array_equal(second(wanted[3][0]), plain(wanted[3][0]))
 
 
 def test_a_photo_that_can_not_be_read(tmp_path: Path) -> None:

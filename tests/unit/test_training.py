@@ -157,6 +157,28 @@ def test_loss_that_becomes_nan_stops(photos: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "a").exists()
 
 
+def test_weights_that_became_nan_are_not_saved(photos: Path, tmp_path: Path) -> None:
+    # FAULTS 28: the loss of the first step is finite, what the step makes of the weights is not
+    config = replace(TINY, lr=1e38, optimizer="sgd", warmup=0.0, checkpoint_minutes=0.0)
+    with pytest.raises(UserError, match=r"(weights|loss) became .* lower --lr"):
+        pl.train(photos, out=tmp_path / "a", config=config)
+    saved = checkpoint.load(tmp_path / "a.run") if (tmp_path / "a.run").exists() else None
+    tensors = {} if saved is None else saved.model
+    assert all(value.isfinite().all() for value in tensors.values() if value.is_floating_point())
+
+
+def test_a_refused_resume_changes_nothing(photos: Path, tmp_path: Path) -> None:
+    config = replace(TINY, epochs=1)
+    pl.train(photos, out=tmp_path / "a", config=config)
+    (tmp_path / "a").rename(tmp_path / "away")
+    before = {p.name: p.read_bytes() for p in (tmp_path / "a.run").glob("[!.]*") if p.is_file()}
+    for other in (replace(config, image_size=64), replace(config, seed=1)):
+        with pytest.raises(UserError, match=r"--image-size|--seed"):
+            pl.train(photos, out=tmp_path / "a", config=other, resume=True)
+    after = {p.name: p.read_bytes() for p in (tmp_path / "a.run").glob("[!.]*") if p.is_file()}
+    assert before == after
+
+
 def test_early_stopping_and_best_epoch(photos: Path, tmp_path: Path) -> None:
     config = replace(TINY, epochs=8, patience=1, lr=1e-9, schedule="constant", warmup=0.0)
     bundle = pl.train(photos, out=tmp_path / "a", config=config)

@@ -36,6 +36,28 @@ def test_the_fastest_is_kept(seconds: Mapping[int, float], expected: int) -> Non
     assert choose(seconds) == expected
 
 
+def test_who_waits_goes_on_when_more_may_work() -> None:
+    workers = Workers(1)  # 2 are tried after one turn
+    inside, leave = threading.Semaphore(0), threading.Event()
+
+    def work() -> None:
+        with workers:
+            inside.release()
+            leave.wait(10)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    assert inside.acquire(timeout=5)
+    assert not inside.acquire(timeout=0.1)
+    for _ in range(6):
+        workers.step_took(1.0)
+    assert inside.acquire(timeout=5)
+    leave.set()
+    for thread in threads:
+        thread.join()
+
+
 def test_no_more_work_at_once_than_allowed() -> None:
     workers, inside, most = Workers(1, chosen=3), [0], [0]
     lock = threading.Lock()

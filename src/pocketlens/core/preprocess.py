@@ -131,15 +131,12 @@ class Preprocess:
     def fit(self, image_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The geometric step: any size to `height` x `width`, still uint8."""
         image = Image.fromarray(np.ascontiguousarray(image_HWC))
-        if self.resize == "stretch":
-            return to_array(self._resample(image, self.width, self.height))
-        if self.resize == "crop":
-            image = self._resample(image, *self._covering_size(image.size))
-            return to_array(_centre(image, self.width, self.height))
-        ratio = max(image.width / self.width, image.height / self.height)
-        # A very long photo would otherwise shrink to a side of no pixels.
-        width, height = (max(1, round(side / ratio)) for side in image.size)
+        width, height = self._scaled_size(image.size)
         image = self._resample(image, width, height)
+        if self.resize == "stretch":
+            return to_array(image)
+        if self.resize == "crop":
+            return to_array(_centre(image, self.width, self.height))
         canvas = Image.new("RGB", (self.width, self.height), self.pad_color)
         canvas.paste(image, ((self.width - width) // 2, (self.height - height) // 2))
         return to_array(canvas)
@@ -189,6 +186,17 @@ class Preprocess:
         table: NDArray[np.float32] = (values[None] - mean) / std
         return table
 
+    def _scaled_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Width and height that a photo of this size is scaled to."""
+        if self.resize == "stretch":
+            return self.width, self.height
+        if self.resize == "crop":
+            return self._covering_size(size)
+        ratio = max(size[0] / self.width, size[1] / self.height)
+        # A very long photo would otherwise shrink to a side of no pixels.
+        width, height = (max(1, round(side / ratio)) for side in size)
+        return width, height
+
     def _covering_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Size after scaling, as torchvision rounds it (square) or timm does (otherwise)."""
         target_w = math.floor(self.width / self.crop_pct)
@@ -210,16 +218,20 @@ class Preprocess:
         return Image.fromarray(_plain_bilinear(to_array(image), width, height))
 
     def _shrink(self, size: tuple[int, int], box: Box | None) -> int:
-        """The part, 1, 2, 4 or 8, of a photo of this size that a draft of it needs."""
-        if box is None:
-            width, height = size
-        else:
-            left, top, right, bottom = self._edges(box, size)
-            width, height = right - left, bottom - top
-        across = self.crop_pct if self.resize == "crop" else 1.0
-        ratios = (across * width / self.width, across * height / self.height)
-        ratio = max(ratios) if self.resize == "pad" else min(ratios)
-        return next(part for part in (8, 4, 2, 1) if part == 1 or ratio >= _DRAFT * part)
+        """The part, 1, 2, 4 or 8, of a photo of this size that a draft of it needs.
+
+        It is scaled to the same size as the whole would be.
+        """
+        edges = (0, 0, *size) if box is None else self._edges(box, size)
+        width, height = edges[2] - edges[0], edges[3] - edges[1]
+        wanted = self._scaled_size((width, height))
+        for part in (8, 4, 2):
+            smaller = -(-size[0] // part), -(-size[1] // part)  # as JPEG readers round it
+            left, top, right, bottom = _scaled(edges, size, smaller)
+            enough = width >= _DRAFT * part * wanted[0] and height >= _DRAFT * part * wanted[1]
+            if enough and self._scaled_size((right - left, bottom - top)) == wanted:
+                return part
+        return 1
 
     def _edges(self, box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
         """Whole-pixel edges of the box with its margin, inside the photo."""

@@ -204,6 +204,11 @@ def cut_into(
             f"{source} doesn't fit this network: {sum(key not in state for key in counted)} of "
             f"{len(counted)} tensors are missing"
         )
+    if len(taken) < len(counted) / 2:
+        raise UserError(
+            f"only {len(taken)} of {len(counted)} tensors of {source} are wide enough for this "
+            "network; start at random with --weights none"
+        )
     module.load_state_dict(taken, strict=False)
     told = (
         f"{whole} of {len(counted)} tensors whole, {len(taken) - whole} cut to fewer channels, "

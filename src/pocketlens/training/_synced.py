@@ -10,12 +10,31 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributed.nn.functional import all_reduce
+from torch.distributed import all_reduce
 from torch.overrides import TorchFunctionMode
 
 
+class _Sum(torch.autograd.Function):
+    """The sum over all processes; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        all_reduce(total)
+        return total
+
+
 class SyncedBatchNorm(TorchFunctionMode):
-    """`with SyncedBatchNorm(): net(part)` gives what `net(whole)[part]` would."""
+    """`with SyncedBatchNorm(): net(part)` gives what `net(whole)[part]` would.
+
+    Without running figures it is left alone: so some networks normalise weights, not photos.
+    """
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -23,7 +42,7 @@ class SyncedBatchNorm(TorchFunctionMode):
         """Every call of a torch function comes through here."""
         if func is torch.nn.functional.batch_norm:
             given = _arguments(*args, **(kwargs or {}))
-            if given["training"]:
+            if given["training"] and given["running_mean"] is not None:
                 return _batch_norm(**given)
         return func(*args, **(kwargs or {}))
 
@@ -61,7 +80,7 @@ def _batch_norm(
     mean_C, spread_C = own_mean.double(), own_spread.double()
     sums = torch.cat([num_own * mean_C, spread_C + num_own * mean_C**2])
     num = torch.tensor([num_own], dtype=torch.float64, device=input.device)
-    total: Tensor = all_reduce(torch.cat([sums, num]))  # type: ignore[no-untyped-call]
+    total: Tensor = _Sum.apply(torch.cat([sums, num]))
     num_all = total[-1].detach().clamp(min=1)
     first, second = (total[:-1] / num_all).chunk(2)
     variance = (second - first**2).clamp(min=0)

@@ -90,6 +90,24 @@ def keep(folder: Path, epoch: int) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def facts_of(folder: Path) -> dict[str, Any] | None:
+    """The facts of the last checkpoint without its tensors, or None if there is none.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / NAME
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="np") as file:
+            return dict(json.loads(file.metadata()["facts"]))
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{path} is damaged: {error}; remove it and start anew") from error
+
+
 def load(folder: Path, name: str = NAME) -> Checkpoint | None:
     """The last complete checkpoint, or None if there is none.
 

@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.core.dataset import Task
+from pocketlens.progress import warn
 from pocketlens.training.config import TrainConfig
 from pocketlens.training.mixing import Batch
 
@@ -52,10 +54,14 @@ def hint_loss(own_NF: torch.Tensor, teacher_NF: torch.Tensor) -> torch.Tensor:
 
 
 def standardised(features_NF: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Features with mean 0 and variance 1 over the samples; constant ones become 0."""
-    mean_F, std_F = features_NF.mean(axis=0), features_NF.std(axis=0)
-    result: NDArray[np.float32] = (features_NF - mean_F) / np.where(std_F > 1e-6, std_F, 1)
-    return result.astype(np.float32)
+    """Features with mean 0 and variance 1 over the samples; constant ones become 0.
+
+    Rows of NaN are photos that could not be read; nothing is learnt from them.
+    """
+    mean_F, std_F = np.nanmean(features_NF, axis=0), np.nanstd(features_NF, axis=0)
+    result = (features_NF - mean_F) / np.where(std_F > 1e-6, std_F, 1)
+    kept: NDArray[np.float32] = np.nan_to_num(result).astype(np.float32)
+    return kept
 
 
 def distillation_loss(
@@ -100,7 +106,7 @@ def load_answers(path: Path, key: str) -> list[NDArray[np.float32]] | None:
                 return None
             names = sorted(name for name in content.files if name != "key")
             return [np.asarray(content[name], dtype=np.float32) for name in names]
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None
 
 
@@ -111,5 +117,7 @@ def store_answers(path: Path, key: str, answers: Sequence[NDArray[np.float32]]) 
         named = {f"answers{i:02d}": values for i, values in enumerate(answers)}
         np.savez(temporary, allow_pickle=False, key=np.array(key), **named)
         temporary.replace(path)
+    except OSError as error:
+        warn(f"{path} can't be kept, a resumed run asks the teacher again: {error.strerror}")
     finally:
         temporary.unlink(missing_ok=True)

@@ -18,6 +18,8 @@ from pocketlens.training.freezing import set_training
 from pocketlens.training.job import NO_PHOTO, Run
 from pocketlens.training.loader import epoch_batches
 from pocketlens.training.optimize import learning_rate, momentum, set_rates
+from pocketlens.training.parallel import synced
+from pocketlens.training.repeatable import torch_threads
 from pocketlens.training.workers import Workers
 
 
@@ -26,13 +28,12 @@ def take_steps(run: Run, epoch: int, workers: Workers, advance: Advance) -> None
     world, job, learner, progress = run.world, run.job, run.learner, run.progress
     config, precision = job.config, progress.precision
     assert precision is not None
-    last_saved = time.monotonic()
+    began = last_saved = time.monotonic()
+    taken = progress.seconds  # before an interruption
     if progress.step == 0:  # else the checkpoint's random state is there
         _seed_torch(config.seed, epoch, world.share.rank)
     set_training(learner.module, head_only=epoch < config.freeze_epochs)
     net = precision.ready(world.wrap(learner.net))
-    # Where photos are decoded for the first time, it is not as it will be later.
-    is_usual = job.photos.folder is None or not job.photos.num_missing
     batches = epoch_batches(
         job.examples,
         job.photos,
@@ -44,7 +45,7 @@ def take_steps(run: Run, epoch: int, workers: Workers, advance: Advance) -> None
         share=world.share,
     )
     waiting = False
-    step_began = time.perf_counter()
+    step_began, kept_before = time.perf_counter(), job.photos.num_kept
     for number, part in batches:
         batch, counts = world.completed(part, job.examples)
         if sum(counts) < 2 and len(job.examples) > 1:
@@ -52,7 +53,8 @@ def take_steps(run: Run, epoch: int, workers: Workers, advance: Advance) -> None
         step = epoch * run.num_steps + number
         rate = learning_rate(config, step, run.num_steps)
         set_rates(learner.optimizer, rate, momentum(config, step, run.num_steps))
-        loss = run.loss_of(net, batch, counts, precision, world)
+        with synced(world):
+            loss = run.loss_of(net, batch, counts, precision, world)
         progress.losses.append(loss.item())
         _refuse_nan(run, epoch, number)
         share = world.scale / _group_size(config, number, run.num_steps)
@@ -61,25 +63,26 @@ def take_steps(run: Run, epoch: int, workers: Workers, advance: Advance) -> None
         if not waiting:
             learner.step(config)
             progress.step = number + 1
-            elapsed = time.monotonic() - last_saved
-            if world.from_first(elapsed >= 60 * config.checkpoint_minutes):
-                progress.seconds += elapsed
+            now = time.monotonic()
+            if world.from_first(now - last_saved >= 60 * config.checkpoint_minutes):
+                progress.seconds = taken + now - began
                 run.save()
-                progress.seconds -= elapsed  # counted once more by who called
                 last_saved = time.monotonic()
-        if is_usual:
+        # A step that waited for photos to be decoded for good is not as later ones will be.
+        if job.photos.num_kept == kept_before:
             workers.step_took(time.perf_counter() - step_began)
             progress.workers = workers.chosen
-        step_began = time.perf_counter()
+        step_began, kept_before = time.perf_counter(), job.photos.num_kept
         text = f"epoch {epoch + 1}/{config.epochs} loss {np.mean(progress.losses):.3f}"
         advance(1, text)
     if waiting:
         learner.step(config)
     if not progress.losses:
         raise UserError(NO_PHOTO)
+    progress.seconds = taken + time.monotonic() - began
 
 
-def close_epoch(run: Run, epoch: int, seconds: float) -> None:
+def close_epoch(run: Run, epoch: int) -> None:
     """Validate, compare with the best epoch so far, write."""
     world, job, progress = run.world, run.job, run.progress
     began = time.monotonic()
@@ -89,7 +92,7 @@ def close_epoch(run: Run, epoch: int, seconds: float) -> None:
     row = world.from_first(row)
     rate = learning_rate(job.config, (epoch + 1) * run.num_steps - 1, run.num_steps)
     losses = {"train_loss": float(np.mean(progress.losses))}
-    took = {"seconds": round(seconds + time.monotonic() - began, 2)}
+    took = {"seconds": round(progress.seconds + time.monotonic() - began, 2)}
     row = {"epoch": epoch + 1, "lr": rate} | losses | row | took
     history = progress.history
     is_best = progress.best_epoch < 0 or _better(run.metric, row, history[progress.best_epoch])
@@ -110,12 +113,8 @@ def close_epoch(run: Run, epoch: int, seconds: float) -> None:
 
 
 def _validated(run: Run) -> dict[str, float]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(run.threads)
-    scored = run.job.validate(run.learner.kept.eval())
-    torch.set_num_threads(before)
+    with torch_threads(run.threads):
+        scored = run.job.validate(run.learner.kept.eval())
     return {f"val_{name}": value for name, value in metrics.summary(scored).items()}
 
 
@@ -123,10 +122,8 @@ def _refuse_nan(run: Run, epoch: int, number: int) -> None:
     loss = run.progress.losses[-1]
     if math.isfinite(loss):
         return
-    place = run.job.run_dir
-    kept = f". The last good checkpoint stays in {place}" if run.progress.is_saved else ""
     raise UserError(
-        f"the loss became {loss} at step {number + 1} of epoch {epoch + 1}; lower --lr{kept}"
+        f"the loss became {loss} at step {number + 1} of epoch {epoch + 1}; lower --lr{run.kept}"
     )
 
 

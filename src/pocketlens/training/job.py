@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pocketlens.core.errors import UserError
 from pocketlens.core.examples import Examples
 from pocketlens.core.scored import Scored
 from pocketlens.training import checkpoint
@@ -67,8 +68,22 @@ class Run:
     metric: str
     progress: Progress = field(default_factory=Progress)
 
+    @property
+    def kept(self) -> str:
+        """For messages: what there is to go on from."""
+        if not self.progress.is_saved:
+            return ""
+        return f". The last good checkpoint stays in {self.job.run_dir}"
+
     def save(self) -> None:
-        """Write a checkpoint; all processes must ask for it."""
+        """Write a checkpoint; all processes must ask for it.
+
+        Raises:
+            UserError: the weights are no numbers any more; the last checkpoint stays.
+        """
+        for values in self.learner.module.state_dict().values():
+            if values.is_floating_point() and not values.isfinite().all():
+                raise UserError(f"the weights became NaN or infinite; lower --lr{self.kept}")
         state = state_of(
             self.progress, self.job.config, self.job.data_hash, self.learner, self.world
         )

@@ -91,7 +91,9 @@ def make_learner(
     module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     layers = [] if teaching is None else teaching.layers
     widths = [] if teaching is None else [f.shape[1] for f in teaching.features]
-    net = Net(module, layers, widths, (preprocess.height, preprocess.width)).to(device)
+    with torch.random.fork_rng():  # what learns along starts alike in each process and run
+        torch.manual_seed(config.seed)
+        net = Net(module, layers, widths, (preprocess.height, preprocess.width)).to(device)
     average = None if config.ema is None else make_average(module, config.ema)
     optimizer = make_optimizer(module, config)
     if layers:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -16,9 +15,9 @@ from pocketlens.training.epoch import close_epoch, take_steps
 from pocketlens.training.job import NO_PHOTO, Job, Run
 from pocketlens.training.learner import make_learner, make_loss_of
 from pocketlens.training.loader import ALONE, epoch_batches, num_batches
-from pocketlens.training.parallel import World, alone, launch, synced
+from pocketlens.training.parallel import World, alone, launch
 from pocketlens.training.precision import Precision, choose
-from pocketlens.training.repeatable import repeatable
+from pocketlens.training.repeatable import repeatable, torch_threads
 from pocketlens.training.resuming import Progress, restore, result_of
 from pocketlens.training.workers import Workers
 
@@ -67,10 +66,8 @@ def train_network(job: Job) -> TrainResult:
 
 def _train(world: World, job: Job, threads: int) -> Progress:
     """All epochs, in one process of perhaps several."""
-    import torch
-
-    torch.set_num_threads(threads if world.is_alone else max(1, threads // world.share.size))
-    with repeatable(on=job.config.deterministic), kept_memory(), synced(world):
+    own = torch_threads(max(1, threads // world.share.size))
+    with own, repeatable(on=job.config.deterministic), kept_memory():
         run = _begin(world, job, threads)
         _choose_precision(run)
         _epochs(run)
@@ -141,9 +138,8 @@ def _epochs(run: Run) -> None:
                 best = progress.best_epoch + 1
                 _tell(run.world, f"stopped early: no better epoch since epoch {best}")
                 return
-            began = time.monotonic()
             take_steps(run, epoch, workers, advance)
-            close_epoch(run, epoch, progress.seconds + time.monotonic() - began)
+            close_epoch(run, epoch)
 
 
 def _tell(world: World, text: str) -> None:

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ class World:
         """A network whose gradients become the mean over all processes."""
         if self.is_alone:
             return net
-        self.accelerator._models.clear()  # of the epoch before; it would keep all
+        self.accelerator.free_memory()  # of the epoch before; it would keep all
         wrapped: torch.nn.Module = self.accelerator.prepare_model(net)
         return wrapped
 
@@ -194,6 +195,7 @@ def launch(devices: int, work: Callable[..., Any], *arguments: Any, going_on: Pa
             rdzv_endpoint="localhost:0",
             local_addr="localhost",
             max_restarts=0,
+            run_id=uuid.uuid4().hex,
             logs_specs=DefaultLogsSpecs(log_dir=name),
         )
         try:
@@ -205,8 +207,11 @@ def launch(devices: int, work: Callable[..., Any], *arguments: Any, going_on: Pa
             if failure.exists():
                 raise UserError(json.loads(failure.read_text("utf-8"))) from error
             rank, first = error.get_first_failure()
+            if first.exitcode > 0:  # by an exception that is no user's
+                raise RuntimeError(f"process {rank + 1} of {devices}: {_message(first)}") from error
             raise UserError(
-                f"process {rank + 1} of {devices} ended ({_ending(first)}), so all were stopped; "
+                f"process {rank + 1} of {devices} ended (signal "
+                f"{signal.Signals(-first.exitcode).name}), so all were stopped; "
                 f"the last checkpoint stays in {going_on}, go on with --resume"
             ) from error
 
@@ -239,14 +244,13 @@ def _enter(folder: str, work: Callable[..., Any], arguments: tuple[Any, ...]) ->
     torch.distributed.destroy_process_group()
 
 
-def _ending(failure: Any) -> str:
-    code = int(failure.exitcode)
-    if code < 0:
-        return f"signal {signal.Signals(-code).name}"
+def _message(failure: Any) -> str:
+    """What a process raised, with its traceback where the agent has it."""
     message = failure.message
-    text = message.get("message", "") if isinstance(message, dict) else str(message)
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[0] if lines and not lines[0].startswith("<") else f"exit code {code}"
+    if not isinstance(message, dict):
+        return str(message)
+    trace = (message.get("extraInfo") or {}).get("py_callstack", "")
+    return str(trace or message.get("message", ""))
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import json
 import mmap
 import os
 import shutil
+import threading
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +27,7 @@ import PIL
 from numpy.typing import NDArray
 
 from pocketlens.core.dataset import bytes_hash, identity
+from pocketlens.core.errors import ImageError
 from pocketlens.core.predictor import Request, read_bytes
 from pocketlens.core.preprocess import Preprocess
 from pocketlens.progress import say, warn
@@ -48,48 +50,71 @@ class Photos:
 
     Attributes:
         folder: where pixels are kept; None: nowhere.
-        places: request -> its 16-byte key and its place in the file.
+        places: request -> its 16-byte key and its place in the file (-1: none).
+        is_writer: whether what is decoded may be kept; else only what is there is used.
+        num_kept: photos that were decoded and kept here so far.
     """
 
     preprocess: Preprocess
     folder: Path | None = None
     places: dict[Request, tuple[bytes, int]] = field(default_factory=dict)
+    is_writer: bool = True
+    num_kept: int = 0
     _open: tuple[mmap.mmap, IO[bytes], NDArray[Any]] | None = field(default=None, repr=False)
     _checked: set[int] = field(default_factory=set, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_open": None, "_checked": set()}
+        return {k: v for k, v in self.__dict__.items() if k not in ("_open", "_checked", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state | {"_open": None, "_checked": set(), "_lock": threading.Lock()}
 
     def __call__(self, request: Request) -> NDArray[np.uint8]:
         """Pixels of one photo or box.
 
         Raises:
-            ImageError: it can't be read.
+            ImageError: it can't be read, or is another one than when the run began.
         """
+        folder = self.folder  # another thread may find the disk full
         key, place = self.places.get(request, (_NOBODY, -1))
-        if place < 0 or self.folder is None:
+        if folder is None or not key.strip(b"\0"):
             return self._fitted(_read(request), request)
-        pixels, _, index = self._files()
-        size = self._size
-        if index["key"][place].tobytes() == key:
-            kept = np.frombuffer(pixels, np.uint8, size, place * size)
-            if place in self._checked or zlib.crc32(kept.data) == index["sum"][place]:
-                self._checked.add(place)
-                return kept.reshape(self.preprocess.height, self.preprocess.width, 3)
+        if place >= 0 and (kept := self._kept(key, place, folder)) is not None:
+            return kept
         data = _read(request)
         image_HWC = self._fitted(data, request)
-        # A file that was replaced since it was hashed is trained on, but not kept as the old one.
-        if _key(identity(bytes_hash(data), request.box)) == key:
-            self._keep(key, place, image_HWC)
+        if _key(identity(bytes_hash(data), request.box)) != key:
+            raise ImageError("the file was replaced after this run had begun")
+        if place >= 0 and self.is_writer:
+            self._keep(key, place, image_HWC, folder)
         return image_HWC
+
+    def _kept(self, key: bytes, place: int, folder: Path) -> NDArray[np.uint8] | None:
+        pixels, _, index = self._files(folder)
+        if index["key"][place].tobytes() != key:
+            return None
+        kept = np.frombuffer(pixels, np.uint8, self._size, place * self._size)
+        if not self.is_writer:  # the writer may give the place to another photo meanwhile
+            kept = kept.copy()
+            kept.flags.writeable = False
+            if index["key"][place].tobytes() != key:
+                return None
+        if place not in self._checked or not self.is_writer:
+            if zlib.crc32(kept.data) != index["sum"][place]:
+                return None
+            self._checked.add(place)
+        return kept.reshape(self.preprocess.height, self.preprocess.width, 3)
 
     @property
     def num_missing(self) -> int:
         """Photos that are to be decoded yet; all where nothing is kept."""
         if self.folder is None or not self.places:
             return len(self.places)
-        _, _, index = self._files()
-        return sum(index["key"][place].tobytes() != key for key, place in self.places.values())
+        _, _, index = self._files(self.folder)
+        return sum(
+            place < 0 or index["key"][place].tobytes() != key for key, place in self.places.values()
+        )
 
     @property
     def _size(self) -> int:
@@ -98,37 +123,43 @@ class Photos:
     def _fitted(self, data: bytes, request: Request) -> NDArray[np.uint8]:
         return self.preprocess.fit(self.preprocess.decode(data, request.box))
 
-    def _keep(self, key: bytes, place: int, image_HWC: NDArray[np.uint8]) -> None:
+    def _keep(self, key: bytes, place: int, image_HWC: NDArray[np.uint8], folder: Path) -> None:
         # Written, not stored into the map: on a full disk that would end the process by a signal.
         data = np.ascontiguousarray(image_HWC).tobytes()
         record = np.array((key, zlib.crc32(data)), _RECORD).tobytes()
-        assert self.folder is not None
         try:
-            _, pixels_file, _ = self._files()
-            _write_at(pixels_file.fileno(), data, place * self._size)
-            with (self.folder / _INDEX).open("r+b") as file:
-                _write_at(file.fileno(), record, place * _RECORD.itemsize)
+            _, pixels_file, _ = self._files(folder)
+            with (folder / _INDEX).open("r+b") as file:
+                at = place * _RECORD.itemsize
+                _write_at(file.fileno(), bytes(_RECORD.itemsize), at)  # nobody's meanwhile
+                _write_at(pixels_file.fileno(), data, place * self._size)
+                _write_at(file.fileno(), record, at)
+            self.num_kept += 1
         except OSError as error:
-            warn(f"photos are decoded in each epoch: {self.folder}: {error.strerror}")
-            self.folder = None
+            with self._lock:
+                first, self.folder = self.folder is not None, None
+            if first:
+                warn(f"photos are decoded in each epoch: {folder}: {error.strerror}")
 
-    def _files(self) -> tuple[mmap.mmap, IO[bytes], NDArray[Any]]:
+    def _files(self, folder: Path) -> tuple[mmap.mmap, IO[bytes], NDArray[Any]]:
         """The mapped pixels, the file to write them to, and the mapped records."""
-        if self._open is None:
-            assert self.folder is not None
-            pixels_file = (self.folder / _PIXELS).open("r+b", buffering=0)
-            pixels = mmap.mmap(pixels_file.fileno(), 0, access=mmap.ACCESS_READ)
-            with (self.folder / _INDEX).open("rb") as file:
-                records = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            self._open = pixels, pixels_file, np.frombuffer(records, _RECORD)
-        return self._open
+        with self._lock:
+            if self._open is None:
+                pixels_file = (folder / _PIXELS).open("r+b", buffering=0)
+                pixels = mmap.mmap(pixels_file.fileno(), 0, access=mmap.ACCESS_READ)
+                with (folder / _INDEX).open("rb") as file:
+                    records = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                self._open = pixels, pixels_file, np.frombuffer(records, _RECORD)
+            return self._open
 
 
 @contextmanager
 def kept_photos(
     preprocess: Preprocess, wanted: Iterable[tuple[Request, str]], root: Path | None
 ) -> Iterator[Photos]:
-    """Photos of a run, kept under `root` where there is room and no other run writes there.
+    """Photos of a run, kept under `root` where there is room.
+
+    One run writes at a time; a second one uses what is there.
 
     Args:
         wanted: requests with their identities; others are decoded at each call.
@@ -143,41 +174,47 @@ def kept_photos(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(blocking=False)
-    except (OSError, filelock.Timeout) as error:
-        why = "another run uses it" if isinstance(error, filelock.Timeout) else str(error)
-        say(f"photos are decoded in each epoch, {folder} is not to be had: {why}")
+    except filelock.Timeout:
+        yield _opened(preprocess, folder, asked, is_writer=False)
+        return
+    except OSError as error:
+        say(f"photos are decoded in each epoch: {error}")
         yield Photos(preprocess)
         return
     try:
-        yield _opened(preprocess, folder, asked)
+        yield _opened(preprocess, folder, asked, is_writer=True)
     finally:
         lock.release()
 
 
-def _opened(preprocess: Preprocess, folder: Path, asked: dict[Request, str]) -> Photos:
+def _opened(
+    preprocess: Preprocess, folder: Path, asked: dict[Request, str], *, is_writer: bool
+) -> Photos:
     size = preprocess.height * preprocess.width * 3
+    keys = {request: _key(name) for request, name in asked.items()}
     try:
         records = _read_index(folder / _INDEX)
-        known = {r["key"].tobytes(): i for i, r in enumerate(records)}
-        empty = iter([i for i, r in enumerate(records) if r["key"].tobytes() == _NOBODY])
-        places: dict[Request, tuple[bytes, int]] = {}
-        end, num_new = len(records), 0
-        for request, name in asked.items():
-            key = _key(name)
-            if (place := known.get(key)) is None:
-                num_new += 1
-                place = next(empty, end)
-                end += place == end
-                known[key] = place
-            places[request] = key, place
-        if not _make_room(folder, num_new * size):
-            say(f"photos are decoded in each epoch: no room to keep {num_new} more in {folder}")
+        there = {r["key"].tobytes(): i for i, r in enumerate(records)}
+        there.pop(_NOBODY, None)
+        missing = list(dict.fromkeys(key for key in keys.values() if key not in there))
+        end = len(records)
+        if is_writer:
+            empty = [i for i, r in enumerate(records) if r["key"].tobytes() == _NOBODY]
+            if not _make_room(folder, len(missing) * size):  # then in place of others' photos
+                needed = set(keys.values())
+                empty += [i for key, i in there.items() if key not in needed]
+                missing = missing[: len(empty)]
+            end += max(0, len(missing) - len(empty))
+            there |= zip(missing, [*empty, *range(len(records), end)], strict=False)
+            for name, length in ((_PIXELS, end * size), (_INDEX, end * _RECORD.itemsize)):
+                with (folder / name).open("ab") as file:
+                    if name == _INDEX or file.tell() < length:  # others may have mapped pixels
+                        file.truncate(length)
+            os.utime(folder / _INDEX)  # when it was used last
+        if not end:
             return Photos(preprocess)
-        for name, length in ((_PIXELS, end * size), (_INDEX, end * _RECORD.itemsize)):
-            with (folder / name).open("ab") as file:
-                file.truncate(length)
-        os.utime(folder / _INDEX)  # when it was used last
-        return Photos(preprocess, folder, places)
+        places = {request: (key, there.get(key, -1)) for request, key in keys.items()}
+        return Photos(preprocess, folder, places, is_writer)
     except OSError as error:
         say(f"photos are decoded in each epoch: {folder}: {error.strerror}")
         return Photos(preprocess)
@@ -218,14 +255,19 @@ def _make_room(folder: Path, num_bytes: int) -> bool:
         (f for f in folder.parent.iterdir() if (f / _INDEX).exists() and f != folder),
         key=lambda f: (f / _INDEX).stat().st_mtime,
     )
-    while True:
-        disk = shutil.disk_usage(folder)
-        used = sum(map(_bytes_of, (folder, *others)))
-        if num_bytes + used <= LIMIT_BYTES and disk.free - num_bytes >= _FREE_SHARE * disk.total:
-            return True
-        if not num_bytes or not others:
-            return not num_bytes
-        _remove_unused(others.pop(0))
+    sizes = list(map(_bytes_of, others))
+    disk = shutil.disk_usage(folder)
+    over = max(
+        num_bytes + _bytes_of(folder) + sum(sizes) - LIMIT_BYTES,
+        num_bytes + _FREE_SHARE * disk.total - disk.free,
+    )
+    if over > sum(sizes):  # nothing is gained by removing all
+        return not num_bytes
+    for other, size in zip(others, sizes, strict=True):
+        if over <= 0:
+            break
+        over -= size if _remove_unused(other) else 0
+    return over <= 0 or not num_bytes
 
 
 def _bytes_of(folder: Path) -> int:
@@ -234,7 +276,8 @@ def _bytes_of(folder: Path) -> int:
     return 0
 
 
-def _remove_unused(folder: Path) -> None:
+def _remove_unused(folder: Path) -> bool:
+    """Remove what no run uses; whether it is gone."""
     lock = filelock.FileLock(folder / _LOCK)
     with suppress(filelock.Timeout, OSError):
         lock.acquire(blocking=False)
@@ -242,3 +285,4 @@ def _remove_unused(folder: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
         finally:
             lock.release()
+    return not (folder / _INDEX).exists()

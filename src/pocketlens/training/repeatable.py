@@ -8,6 +8,19 @@ from contextlib import contextmanager
 
 
 @contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """So many threads for torch, for the time of the block; it knows one number a process."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def repeatable(*, on: bool) -> Iterator[None]:
     """With `on`, operations that add in no fixed order are not used, or refused by torch.
 

@@ -98,12 +98,7 @@ def restore(
     """
     import torch
 
-    refuse_other_settings(saved.facts["config"], config, run_dir)
-    if saved.facts.get("data_hash", "") != data_hash:
-        raise UserError(
-            f"the photos or their split changed since {run_dir} was interrupted; "
-            "start anew with --overwrite"
-        )
+    refuse_other_run(saved.facts, config, data_hash, run_dir)
     learner.module.load_state_dict(saved.model)
     learner.optimizer.load_state_dict(saved.optimizer)
     learner.net.hints.load_state_dict(_without(_HINTS, saved.further))
@@ -115,6 +110,22 @@ def restore(
     if (state := saved.further.get(f"cuda.{world.share.rank}")) is not None:
         torch.cuda.set_rng_state(state, world.device)
     return _progress_of(saved)
+
+
+def refuse_other_run(
+    facts: Mapping[str, Any], config: TrainConfig, data_hash: str, run_dir: Path
+) -> None:
+    """A checkpoint's facts must be those of this run.
+
+    Raises:
+        UserError: it was made with other settings or on other photos.
+    """
+    refuse_other_settings(facts["config"], config, run_dir)
+    if facts.get("data_hash", "") != data_hash:
+        raise UserError(
+            f"the photos or their split changed since {run_dir} was interrupted; "
+            "start anew with --overwrite"
+        )
 
 
 def result_of(run_dir: Path) -> Progress:
@@ -146,6 +157,15 @@ def _prefixed(prefix: str, module: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 def _without(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def config_of(values: Mapping[str, Any]) -> TrainConfig:
+    """Settings from a manifest or checkpoint, where JSON made lists of tuples."""
+    known = {setting.name for setting in fields(TrainConfig)}
+    plain: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known
+    }
+    return TrainConfig(**plain)
 
 
 def refuse_other_settings(saved: Mapping[str, Any], config: TrainConfig, place: Path) -> None:

@@ -125,6 +125,10 @@ def read_space(path: Path) -> Space:
     if "exclude" in reading:
         reading["exclude"] = folder / Path(reading["exclude"]).expanduser()
     base, tried = _settings(path, keys, folder)
+    if keys.pruner != "none" and (base.devices > 1 or "devices" in tried):
+        raise UserError(
+            f"{path}: a trial of several processes can't be cut short; add `pruner: none`"
+        )
     storage = None if keys.storage is None else os.path.expandvars(keys.storage)
     return Space(
         data=folder / Path(keys.data).expanduser(),

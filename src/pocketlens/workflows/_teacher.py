@@ -16,7 +16,7 @@ from pocketlens.core.bundle import Bundle
 from pocketlens.core.dataset import Dataset
 from pocketlens.core.errors import UserError
 from pocketlens.core.examples import Examples
-from pocketlens.core.predictor import Predictor
+from pocketlens.core.predictor import Predictor, available_cores
 from pocketlens.core.split import Split
 from pocketlens.progress import bar, say, warn
 from pocketlens.training.config import TrainConfig
@@ -111,10 +111,12 @@ def _opened(
             yield predictor, {}
         return
     from pocketlens.training.net import Pooled
+    from pocketlens.training.repeatable import torch_threads
 
     runtime = plugins.load("runtimes", "torch")
     module = runtime.restore(bundle)
-    with Pooled(module, layers) as seen:
+    own = torch_threads(threads or available_cores())
+    with own, Pooled(module, layers) as seen:
         yield Predictor(bundle.manifest, runtime.session_of(module)), seen
 
 
@@ -141,7 +143,7 @@ def _asked(
             teacher_NK[i] = answer.logits_K[columns]
             given = [seen[name].cpu().numpy() for name in layers]  # of the whole batch
             if not features:
-                features = [np.zeros((len(examples), f.shape[1]), np.float32) for f in given]
+                features = [np.full((len(examples), f.shape[1]), np.nan, np.float32) for f in given]
             for kept, values in zip(features, given, strict=True):
                 kept[i] = values[row]
             row = (row + 1) % len(given[0]) if given else 0

@@ -57,7 +57,7 @@ def tracking(
         except Exception as error:  # each has its own way to fail
             _warn(tracker, error)
     if config.track:
-        write_text(run_dir / STATE, json.dumps(state))
+        _write_state(run_dir / STATE, state)
 
     def tell(row: Mapping[str, float]) -> None:
         for tracker in list(open_now):
@@ -70,7 +70,7 @@ def tracking(
                 _close(tracker, open_now.pop(tracker), finished=False, quiet=True)
             else:
                 state[tracker]["epoch"] = int(row["epoch"])
-                write_text(run_dir / STATE, json.dumps(state))
+                _write_state(run_dir / STATE, state)
 
     def told(row: Mapping[str, float]) -> None:
         tell(row)
@@ -99,6 +99,13 @@ def _close(tracker: str, opened: Any, *, finished: bool, quiet: bool = False) ->
 def _warn(tracker: str, error: Exception) -> None:
     text = " ".join(str(error).split())[:300] or type(error).__name__
     warn(f"{tracker} doesn't track this run any more, training goes on; --resume tells it: {text}")
+
+
+def _write_state(path: Path, state: Mapping[str, Any]) -> None:
+    try:
+        write_text(path, json.dumps(state))
+    except OSError as error:  # then a resumed run may tell an epoch twice
+        warn(f"{path}: {error.strerror}")
 
 
 def _read_state(path: Path) -> dict[str, dict[str, Any]]:

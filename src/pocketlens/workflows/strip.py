@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import replace
@@ -15,6 +16,7 @@ from pocketlens.core.split import Split
 from pocketlens.extras import require
 from pocketlens.progress import warn
 from pocketlens.training import checkpoint
+from pocketlens.training.resuming import config_of, refuse_other_settings
 
 #: Beside the checkpoints: the manifest and the split of the bundle that is being trained.
 RUN: Final = "run.json"
@@ -24,6 +26,12 @@ def describe_run(run_dir: Path, manifest: Manifest, split: Split) -> None:
     """Keep what a checkpoint lacks to be a bundle."""
     values = {"manifest": json.loads(manifest.to_json()), "split": split.to_dict()}
     write_text(run_dir / RUN, json.dumps(values))
+
+
+def run_hash(manifest: Manifest, split: Split) -> str:
+    """Of the samples and their split: a checkpoint belongs to the run with the same."""
+    text = json.dumps(split.to_dict())
+    return hashlib.sha256(text.encode()).hexdigest() + str(manifest.lineage.data_hash)
 
 
 def strip(
@@ -54,6 +62,12 @@ def strip(
     if saved is None:
         raise UserError(f"{folder} holds no {name}; name the .run directory of a training")
     manifest, split = _read(folder / RUN)
+    if saved.facts.get("data_hash") != run_hash(manifest, split):
+        raise UserError(
+            f"{path} is of another run than {folder / RUN}, which says what it has learnt; "
+            "a run was begun anew there"
+        )
+    refuse_other_settings(saved.facts["config"], config_of(manifest.lineage.config), folder / name)
     history = saved.facts["history"]
     if not last and not saved.best:
         raise UserError(f"no epoch of {folder} was finished; pass --last for the weights so far")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -31,7 +30,7 @@ from pocketlens.training.job import Job
 from pocketlens.training.loop import train_network
 from pocketlens.training.parallel import check_machine
 from pocketlens.training.photos import Photos, kept_photos
-from pocketlens.training.resuming import refuse_other_settings
+from pocketlens.training.resuming import refuse_other_run, refuse_other_settings
 from pocketlens.workflows._network import check_network
 from pocketlens.workflows._prepare import prepare, trained_classes
 from pocketlens.workflows._teacher import check_teacher, teach
@@ -40,7 +39,7 @@ from pocketlens.workflows._tracking import EpochCall, check_trackers, tracking
 from pocketlens.workflows._workplace import locked
 from pocketlens.workflows.data import DataLike, Hashed, as_hashed, data_paths
 from pocketlens.workflows.open import BundleLike, as_bundle
-from pocketlens.workflows.strip import describe_run
+from pocketlens.workflows.strip import describe_run, run_hash
 
 if TYPE_CHECKING:
     import torch
@@ -134,6 +133,8 @@ def _run_directory(run_dir: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"can't write to {run_dir.parent}: {error.strerror}") from error
     with locked(run_dir / ".lock"):
+        for left in run_dir.glob(".*.tmp*"):  # of a run that was killed while it wrote
+            left.unlink(missing_ok=True)
         try:
             yield
         except BaseException:
@@ -165,7 +166,6 @@ def _train(
     )
     for note in split.notes:
         warn(note)
-    artifacts.write_split(run_dir / "split.csv", dataset, hashed.identities, split)
     classes = trained_classes(dataset, hashed.identities, split)
     parts = {
         part: make_examples(dataset, hashed.identities, classes, only=frozenset(keys))
@@ -187,6 +187,10 @@ def _train(
         manifest.lineage, data_hash=data_hash(dataset, hashed.identities), seed=config.seed
     )
     manifest = replace(manifest, lineage=lineage)
+    run_id = run_hash(manifest, split)
+    if resume and (facts := checkpoint.facts_of(run_dir)) is not None:
+        refuse_other_run(facts, config, run_id, run_dir)  # before anything of it is overwritten
+    artifacts.write_split(run_dir / "split.csv", dataset, hashed.identities, split)
     describe_run(run_dir, manifest, split)
     artifacts.write_augmented(
         run_dir / "augmentation.png", parts["train"], manifest.preprocess, config
@@ -204,8 +208,7 @@ def _train(
             validate=partial(_validate, manifest=manifest, examples=parts["val"], photos=photos),
             run_dir=run_dir,
             resume=resume,
-            data_hash=hashlib.sha256(json.dumps(split.to_dict()).encode()).hexdigest()
-            + data_hash(dataset, hashed.identities),
+            data_hash=run_id,
             teaching=teaching,
             threads=threads,
             on_epoch=on_epoch,
