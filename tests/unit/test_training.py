@@ -179,6 +179,25 @@ def test_a_refused_resume_changes_nothing(photos: Path, tmp_path: Path) -> None:
     assert before == after
 
 
+@pytest.mark.parametrize(
+    ("metric", "score", "loss", "expected"),
+    [
+        ("macro_f1", 91.0, 9.0, True),
+        ("macro_f1", 89.0, 0.1, False),
+        ("macro_f1", 90.0, 0.4, True),
+        ("macro_f1", 90.0, 0.5, False),
+        ("loss", 0.0, 0.4, True),
+        ("loss", 99.0, 0.6, False),
+    ],
+)
+def test_of_equal_epochs_the_lower_loss(
+    metric: str, score: float, loss: float, expected: bool
+) -> None:
+    best = {"val_macro_f1": 90.0, "val_loss": 0.5}
+    row = {"val_macro_f1": score, "val_loss": loss}
+    assert epoch._better(metric, row, best) is expected
+
+
 def test_early_stopping_and_best_epoch(photos: Path, tmp_path: Path) -> None:
     config = replace(TINY, epochs=8, patience=1, lr=1e-9, schedule="constant", warmup=0.0)
     bundle = pl.train(photos, out=tmp_path / "a", config=config)
