@@ -256,13 +256,12 @@ def _message(failure: Any) -> str:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """The agent's own log says in many lines what one line of ours says."""
-    logger = logging.getLogger("torch.distributed.elastic")
-    before, cores = logger.level, os.environ.get("OMP_NUM_THREADS")
-    logger.setLevel(logging.CRITICAL)
+    before, cores = logging.root.manager.disable, os.environ.get("OMP_NUM_THREADS")
+    logging.disable(logging.CRITICAL)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # else the agent sets it, with a warning
     try:
         yield
     finally:
-        logger.setLevel(before)
+        logging.disable(before)
         if cores is None:
             os.environ.pop("OMP_NUM_THREADS", None)
