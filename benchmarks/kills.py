@@ -4,30 +4,51 @@
 
 One run of each recipe is left in peace. Then runs with a checkpoint after every step are killed
 (SIGKILL, at random moments from start to end) and resumed until they are done, until there were so
-many kills. After each kill the last checkpoint must load and no bundle be there; each finished run
-must have the very weights of the undisturbed one.
+many kills. After each kill the last checkpoint must load and no half bundle be there; each finished
+run must have the very weights of the undisturbed one. Runs are forked from a process that has torch
+loaded already, so that kills meet training and not imports.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import timm  # noqa: F401 - loaded before the fork
+import torch  # noqa: F401
 from safetensors.numpy import load_file
 
+import pocketlens as pl
+from pocketlens.core.errors import UserError
 from pocketlens.training import checkpoint
 
-RECIPES: Final = (
-    "--ema 0.99 --augment trivial --mixup 0.2",
-    "--accumulate 3 --sampler balanced --optimizer sgd --schedule one_cycle --freeze-epochs 1",
+_COMMON: Final[Mapping[str, Any]] = {
+    "model": "mobilenetv3_small_100",
+    "weights": "none",
+    "image_size": 32,
+    "batch_size": 128,
+    "epochs": 4,
+    "checkpoint_minutes": 0.0,
+}
+RECIPES: Final[tuple[Mapping[str, Any], ...]] = (
+    {"ema": 0.99, "augment": "trivial", "mixup": 0.2},
+    {
+        "accumulate": 3,
+        "sampler": "balanced",
+        "optimizer": "sgd",
+        "schedule": "one_cycle",
+        "freeze_epochs": 1,
+    },
 )
 
 
@@ -41,21 +62,18 @@ def main() -> int:
     rng = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        whole, usual = [], 0.0
+        whole, usual = [], []
         for number, recipe in enumerate(RECIPES):
             began = time.monotonic()
-            start(args.data, folder / f"whole{number}", recipe).wait()
-            usual = max(usual, time.monotonic() - began)
+            wait(start(args.data, folder / f"whole{number}", recipe))
+            usual.append(time.monotonic() - began)
             whole.append(load_file(folder / f"whole{number}" / "model.safetensors"))
         kills = finished = saving = 0
         while kills < args.kills:
             number = finished % len(RECIPES)
-            run = start(args.data, folder / "cut", RECIPES[number], "--resume")
-            try:
-                code = run.wait(timeout=rng.uniform(0.2, 1.2) * usual)
-            except subprocess.TimeoutExpired:
-                run.kill()
-                run.wait()
+            run = start(args.data, folder / "cut", RECIPES[number])
+            code = wait(run, rng.uniform(0, 1.1) * usual[number])
+            if code is None:
                 kills += 1
                 saving += check(folder / "cut")
                 print(f"kill {kills}", file=sys.stderr)
@@ -72,30 +90,43 @@ def main() -> int:
     return 0
 
 
-def start(data: Path, out: Path, recipe: str, *flags: str) -> subprocess.Popen[bytes]:
-    """A training run of a minute or so."""
-    command = [sys.executable, "-m", "pocketlens", "train", str(data), "--out", str(out)]
-    settings = {
-        "model": "mobilenetv3_small_100",
-        "weights": "none",
-        "image-size": "32",
-        "batch-size": "128",
-        "epochs": "4",
-        "checkpoint-minutes": "0",
-    }
-    given = [word for name, value in settings.items() for word in (f"--{name}", value)]
-    return subprocess.Popen([*command, *given, *recipe.split(), *flags], stderr=subprocess.DEVNULL)
+def start(data: Path, out: Path, recipe: Mapping[str, Any]) -> int:
+    """A process that trains, from the last checkpoint on; its number."""
+    if process := os.fork():
+        return process
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    code = 1
+    try:
+        pl.train(data, out=out, resume=True, **_COMMON, **recipe)
+        code = 0
+    except UserError:
+        code = 2
+    finally:
+        os._exit(code)
+
+
+def wait(process: int, seconds: float | None = None) -> int | None:
+    """The exit code; after so many seconds the process is killed: None."""
+    end = None if seconds is None else time.monotonic() + seconds
+    while end is None or time.monotonic() < end:
+        done, status = os.waitpid(process, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.002)
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    return None
 
 
 def check(out: Path) -> bool:
-    """After a kill: a whole checkpoint or none, no bundle. Whether it hit the saving of one."""
+    """After a kill: a whole checkpoint or none, no half bundle. Whether it hit a save."""
     # The directory of a bundle appears whole; killed after that, the run was done.
     assert not out.exists() or (out / "manifest.json").is_file(), "half a bundle is there"
     run_dir = out.with_name(f"{out.name}.run")
     if not run_dir.exists():
         return False
     checkpoint.load(run_dir)  # raises where it is damaged
-    return any(run_dir.glob(".last.safetensors.*.tmp"))
+    return any(run_dir.glob(".last.safetensors.*.tmp"))  # the next run removes it
 
 
 if __name__ == "__main__":
