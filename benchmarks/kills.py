@@ -33,11 +33,11 @@ from pocketlens.core.errors import UserError
 from pocketlens.training import checkpoint
 
 _COMMON: Final[Mapping[str, Any]] = {
-    "model": "mobilenetv3_small_100",
+    "model": "lcnet_050",
     "weights": "none",
     "image_size": 32,
-    "batch_size": 128,
-    "epochs": 4,
+    "batch_size": 192,
+    "epochs": 3,
     "checkpoint_minutes": 0.0,
 }
 RECIPES: Final[tuple[Mapping[str, Any], ...]] = (
