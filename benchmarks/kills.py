@@ -3,10 +3,11 @@
     python benchmarks/kills.py --data DATA/fruits --kills 50
 
 One run of each recipe is left in peace. Then runs with a checkpoint after every step are killed
-(SIGKILL, at random moments from start to end) and resumed until they are done, until there were so
-many kills. After each kill the last checkpoint must load and no half bundle be there; each finished
-run must have the very weights of the undisturbed one. Runs are forked from a process that has torch
-loaded already, so that kills meet training and not imports.
+(SIGKILL, at random moments from start to end, every other one while a checkpoint is being written)
+and resumed until they are done, until there were so many kills. After each kill the last checkpoint
+must load and no half bundle be there; each finished run must have the very weights of the
+undisturbed one. Runs are forked from a process that has torch loaded already, so that kills meet
+training and not imports.
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ def main() -> int:
         while kills < args.kills:
             number = finished % len(RECIPES)
             run = start(args.data, folder / "cut", RECIPES[number])
-            code = wait(run, rng.uniform(0, 1.1) * usual[number])
+            aim = folder / "cut.run" if kills % 2 else None
+            code = wait(run, rng.uniform(0, 1.1) * usual[number], aim)
             if code is None:
                 kills += 1
                 saving += check(folder / "cut")
@@ -105,17 +107,26 @@ def start(data: Path, out: Path, recipe: Mapping[str, Any]) -> int:
         os._exit(code)
 
 
-def wait(process: int, seconds: float | None = None) -> int | None:
-    """The exit code; after so many seconds the process is killed: None."""
+def wait(process: int, seconds: float | None = None, aim: Path | None = None) -> int | None:
+    """The exit code; after so many seconds the process is killed: None.
+
+    Args:
+        aim: kill it when a checkpoint is being written in this directory, not just anywhere.
+    """
     end = None if seconds is None else time.monotonic() + seconds
-    while end is None or time.monotonic() < end:
+    while end is None or time.monotonic() < end or (aim is not None and not is_saving(aim)):
         done, status = os.waitpid(process, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
-        time.sleep(0.002)
+        time.sleep(0.0005)
     os.kill(process, signal.SIGKILL)
     os.waitpid(process, 0)
     return None
+
+
+def is_saving(run_dir: Path) -> bool:
+    """Whether a checkpoint is there that is not complete."""
+    return any(run_dir.glob(".last.safetensors.*.tmp"))
 
 
 def check(out: Path) -> bool:
@@ -126,7 +137,7 @@ def check(out: Path) -> bool:
     if not run_dir.exists():
         return False
     checkpoint.load(run_dir)  # raises where it is damaged
-    return any(run_dir.glob(".last.safetensors.*.tmp"))  # the next run removes it
+    return is_saving(run_dir)  # the next run removes it
 
 
 if __name__ == "__main__":
