@@ -107,7 +107,8 @@ def open_study(space: Space, target: Path) -> optuna.Study:
         address = _url(space.storage).render_as_string(hide_password=False)
     options: dict[str, Any] = {"pool_pre_ping": True}
     if address.startswith("postgresql"):
-        options["connect_args"] = {"connect_timeout": 15}
+        # A server that was set up without a language gives bytes unless it is asked for text.
+        options["connect_args"] = {"connect_timeout": 15, "client_encoding": "utf8"}
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     pruner = optuna.pruners.MedianPruner(_STARTUP_TRIALS, _FIRST_JUDGED)
     for attempt in range(_TRIES):
