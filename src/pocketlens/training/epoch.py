@@ -141,11 +141,9 @@ def _seed_torch(seed: int, epoch: int, rank: int) -> None:
 
 
 def _better(metric: str, row: Mapping[str, float], best: Mapping[str, float]) -> bool:
-    """A higher score; of equal ones the lower loss, which easy photos still tell apart."""
+    """A tie goes to the earlier epoch."""
     key = f"val_{metric}"
-    if metric == "loss" or row[key] == best[key]:
-        return row["val_loss"] < best["val_loss"]
-    return row[key] > best[key]
+    return row[key] < best[key] if metric == "loss" else row[key] > best[key]
 
 
 def _report(row: Mapping[str, float], metric: str, epochs: int, *, is_best: bool) -> None:
