@@ -39,7 +39,7 @@ class Task:
 
     minority: str
     settings: Mapping[str, Any]
-    #: Training photos that the minority keeps; all where None.
+    #: Photos of the minority to train and validate on; all where None.
     keep: int | None = None
 
 
@@ -91,7 +91,7 @@ def main() -> int:
 
 
 def cut(dataset: Dataset, task: Task) -> Dataset:
-    """Only the first `keep` training photos of the minority, in the order of their names."""
+    """Only `keep` photos of the minority to train and validate on, spread over their names."""
     if task.keep is None:
         return dataset
     rare = sorted(
