@@ -39,11 +39,19 @@ def plain(request: Request) -> np.ndarray:
     return SPEC.fit(SPEC.decode(Path(str(request.source)).read_bytes(), request.box))
 
 
+def missing(photos: Photos) -> int:
+    """How many are not in the file that is there."""
+    assert photos.folder is not None
+    there = np.fromfile(photos.folder / "index.bin", np.dtype([("key", "V16"), ("sum", "<u4")]))
+    keys = {record["key"].tobytes() for record in there}
+    return sum(key not in keys for key, _ in photos.places.values())
+
+
 def fill(wanted: list[tuple[Request, str]], root: Path) -> Photos:
     with kept_photos(SPEC, wanted, root) as photos:
         for request, _ in wanted:
             np.testing.assert_array_equal(photos(request), plain(request))
-        assert photos.num_missing == 0
+        assert missing(photos) == 0
         return photos
 
 
@@ -83,7 +91,7 @@ def test_another_content_or_geometry_is_another_photo(
     fill(requests(folder), tmp_path / "cache")
     other = replace(SPEC, resize="crop")
     with kept_photos(other, wanted, tmp_path / "cache") as kept:
-        assert kept.num_missing == len(wanted)
+        assert missing(kept) == len(wanted)
 
 
 def test_a_file_replaced_while_the_run_goes_on_is_not_kept_as_the_old(
@@ -116,7 +124,7 @@ def test_damage_is_noticed(photos: Path, tmp_path: Path) -> None:
 def test_cut_off_while_writing(photos: Path, tmp_path: Path) -> None:
     wanted = requests(photos)
     with kept_photos(SPEC, wanted, tmp_path) as kept:  # places are given, nothing is in them
-        assert kept.num_missing == len(wanted)
+        assert missing(kept) == len(wanted)
     places = {place for _, place in fill(wanted, tmp_path).places.values()}
     assert places == set(range(len(wanted)))
 
@@ -166,9 +174,9 @@ def test_no_room_but_in_place_of_others(
             for request, _ in wanted[4:]:
                 np.testing.assert_array_equal(kept(request), plain(request))
         assert kept.num_kept == 4
-        assert kept.num_missing == len(wanted) - 4 - 2 - 4
+        assert missing(kept) == len(wanted) - 4 - 2 - 4
     with kept_photos(SPEC, wanted[4:6], tmp_path) as kept:
-        assert kept.num_missing == 0
+        assert missing(kept) == 0
 
 
 def test_two_runs_at_once(photos: Path, tmp_path: Path) -> None:
@@ -182,7 +190,7 @@ def test_two_runs_at_once(photos: Path, tmp_path: Path) -> None:
         assert first.num_kept == 1
     fill(wanted, tmp_path)
     with kept_photos(SPEC, wanted, tmp_path), kept_photos(SPEC, wanted, tmp_path) as second:
-        assert (second.num_missing, second.is_writer) == (0, False)
+        assert (missing(second), second.is_writer) == (0, False)
         np.testing.assert_array_equal(second(wanted[3][0]), plain(wanted[3][0]))
 
 
@@ -193,7 +201,7 @@ def test_a_photo_that_can_not_be_read(tmp_path: Path) -> None:
         for _ in range(2):
             with pytest.raises(ImageError):
                 kept(Request(str(path)))
-        assert kept.num_missing == 1
+        assert missing(kept) == 1
 
 
 def test_training_is_the_same_with_and_without(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -96,16 +98,11 @@ def facts_of(folder: Path) -> dict[str, Any] | None:
     Raises:
         UserError: the file is damaged.
     """
-    from safetensors import SafetensorError, safe_open
-
     path = folder / NAME
     if not path.exists():
         return None
-    try:
-        with safe_open(path, framework="np") as file:
-            return dict(json.loads(file.metadata()["facts"]))
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{path} is damaged: {error}; remove it and start anew") from error
+    with _opened(path) as file:
+        return dict(json.loads(file.metadata()["facts"]))
 
 
 def load(folder: Path, name: str = NAME) -> Checkpoint | None:
@@ -117,17 +114,12 @@ def load(folder: Path, name: str = NAME) -> Checkpoint | None:
     Raises:
         UserError: the file is damaged.
     """
-    from safetensors import SafetensorError, safe_open
-
     path = folder / name
     if not path.exists():
         return None
-    try:
-        with safe_open(path, framework="pt") as file:
-            facts = json.loads(file.metadata()["facts"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{path} is damaged: {error}; remove it and start anew") from error
+    with _opened(path) as file:
+        facts = json.loads(file.metadata()["facts"])
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     state: dict[int, dict[str, Any]] = {}
     for key, value in tensors.items():
         if key.startswith(_OPTIMIZER):
@@ -137,6 +129,17 @@ def load(folder: Path, name: str = NAME) -> Checkpoint | None:
     return Checkpoint(
         _with(tensors, _MODEL), _with(tensors, _BEST), optimizer, facts, _with(tensors, _FURTHER)
     )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{path} is damaged: {error}; remove it and start anew") from error
 
 
 def _with(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

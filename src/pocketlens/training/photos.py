@@ -107,16 +107,6 @@ class Photos:
         return kept.reshape(self.preprocess.height, self.preprocess.width, 3)
 
     @property
-    def num_missing(self) -> int:
-        """Photos that are to be decoded yet; all where nothing is kept."""
-        if self.folder is None or not self.places:
-            return len(self.places)
-        _, _, index = self._files(self.folder)
-        return sum(
-            place < 0 or index["key"][place].tobytes() != key for key, place in self.places.values()
-        )
-
-    @property
     def _size(self) -> int:
         return self.preprocess.height * self.preprocess.width * 3
 
