@@ -16,12 +16,16 @@ from pocketlens.core.bundle import Bundle, read_bundle
 from pocketlens.core.errors import UserError
 
 METHODS = plugins.names("compression")
+#: Options that keep the work on the tiny network small, where a method has them.
+SMALL = {"num_images": 24, "epochs": 1, "batch_size": 16}
 
 
 def apply(method: str, bundle: Bundle, photos: Path, out: Path, **options: Any) -> Bundle:
     config = plugins.load("compression", method).Config
-    if "num_images" in {field.name for field in dataclasses.fields(config)}:
-        options.setdefault("num_images", 24)
+    known = {field.name for field in dataclasses.fields(config)}
+    for name, value in SMALL.items():
+        if name in known:
+            options.setdefault(name, value)
     return pl.compress(bundle, method=method, out=out, data=photos, **options)
 
 
@@ -33,7 +37,8 @@ def test_method(method: str, tiny: Bundle, photos: Path, tmp_path: Path) -> None
     assert manifest.lineage.parents[0]["id"] == tiny.id
     assert manifest.preprocess == parent.preprocess
     assert manifest.classes == parent.classes
-    assert manifest.precision != "float32"
+    given = plugins.load("compression", method).GIVES
+    assert (manifest.runtime, manifest.precision) == given
     assert result.split == tiny.split, "calibrating on training photos takes nothing from the test"
     assert set(manifest.metrics) == {"metric", "probe"}, "the parent's scores are not its own"
     assert not any(f.suffix in (".pt", ".pth", ".pkl") for f in result.path.iterdir())
@@ -111,8 +116,8 @@ def test_without_photos_it_says_which_flags(tiny_onnx: Bundle, tmp_path: Path) -
 
 def test_calibration_photos_are_never_scored(photos: Path, tmp_path: Path) -> None:
     """An imported model has no split: what ranges were found on must not be scored."""
+    from pocketlens.workflows._calibrating import mark_calibrated
     from pocketlens.workflows._parts import examples_of
-    from pocketlens.workflows.compress import mark_calibrated
     from pocketlens.workflows.data import as_hashed
     from support.fake import fake_imported
 
@@ -127,7 +132,7 @@ def test_calibration_photos_are_never_scored(photos: Path, tmp_path: Path) -> No
 
 
 def test_class_balanced_choice() -> None:
-    from pocketlens.workflows.compress import class_balanced
+    from pocketlens.explain.choice import class_balanced
 
     labels = [("a",)] * 90 + [("b",)] * 8 + [("c",)] * 2
     chosen = [labels[i][0] for i in class_balanced(labels, 20, seed=0)]
@@ -166,3 +171,22 @@ def test_options_do_not_hide_behind_the_flags_of_the_verb(method: str) -> None:
     }
     config = plugins.load("compression", method).Config
     assert not taken & {field.name for field in dataclasses.fields(config)}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_chain_is_checked_before_any_work(
+    method: str, tiny_onnx: Bundle, photos: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="takes a float32 model, what onnx-dynamic gives"):
+        pl.compress(tiny_onnx, method=["onnx-dynamic", method], data=photos, out=tmp_path / "x")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_option_may_be_for_one_step_of_a_chain() -> None:
+    from pocketlens.workflows._chain import read_chain
+
+    options = {"per-channel": "false", "onnx-static.per-channel": "true"}
+    dynamic, static = read_chain("onnx-dynamic, onnx-static", options)
+    assert (dynamic.config.per_channel, static.config.per_channel) == (False, True)
+    with pytest.raises(UserError, match=r"--onnx-dynamic.ranges is no option here"):
+        read_chain(["onnx-dynamic", "onnx-static"], {"onnx-dynamic.ranges": "minmax"})

@@ -14,6 +14,8 @@ from pocketlens.extras import require
 
 EXTRA = "onnx"
 TAKES: Final = ("onnx", "float32")
+GIVES: Final = ("onnx", "int8-dynamic")
+TRAINS: Final = False
 NEEDS_CALIBRATION: Final = False
 
 

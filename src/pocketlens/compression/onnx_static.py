@@ -21,6 +21,8 @@ from pocketlens.extras import require
 
 EXTRA = "onnx"
 TAKES: Final = ("onnx", "float32")
+GIVES: Final = ("onnx", "int8")
+TRAINS: Final = False
 NEEDS_CALIBRATION: Final = True
 
 #: Batches whose activations are held at a time while histograms are made.
@@ -88,12 +90,7 @@ def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
             runtime="onnx",
             precision="int8",
             split=calibration.split,
-            facts={
-                "calibrated_on": calibration.source,
-                "calibration_hash": calibration.pool_hash,
-                "num_calibrated": num_used,
-                "calibration_choice": calibration.choice,
-            },
+            facts=calibration.facts(num_used),
         )
 
 

@@ -41,7 +41,7 @@ class Lineage:
 
     Attributes:
         parents: one entry an ancestor, the oldest first: its `id`, `runtime`, `precision` and
-            the `method` that made it.
+            the `method` that made it with its `config`.
         method: what made this bundle: `train`, `import`, `export` or a compression method.
         config: the resolved configuration of that step.
         data_hash: hash of the training samples' identities and labels.
@@ -179,6 +179,7 @@ class Bundle:
             "runtime": mine.runtime,
             "precision": mine.precision,
             "method": mine.lineage.method,
+            "config": mine.lineage.config,
         }
         return Lineage(
             parents=(*mine.lineage.parents, me),

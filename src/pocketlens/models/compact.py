@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pocketlens.core.errors import UserError
 from pocketlens.extras import require
 from pocketlens.models import _weights
+from pocketlens.models._changes import Restructured, changed
 from pocketlens.models._width import check_width
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _CHANNELS: Final = (16, 32, 64, 128, 256)
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Restructured):
     """Options beside the name."""
 
     width: float = 1.0
@@ -62,7 +63,8 @@ def build(name: str, num_classes: int, config: Config) -> torch.nn.Module:
 
     rounded = require("timm.layers", extra=EXTRA).make_divisible
     half, *channels = (rounded(number * config.width, 8) for number in _CHANNELS)
-    return CompactResNet(name.removeprefix(_PREFIX), num_classes, channels, half)
+    made = CompactResNet(name.removeprefix(_PREFIX), num_classes, channels, half)
+    return changed(made, config)
 
 
 def fuse(module: torch.nn.Module) -> torch.nn.Module:

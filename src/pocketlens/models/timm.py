@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pocketlens.core.errors import UserError
 from pocketlens.extras import require
 from pocketlens.models import _weights
+from pocketlens.models._changes import Restructured, changed
 from pocketlens.models._width import build_scaled, check_width
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ EXTRA = "train"
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Restructured):
     """Options beside the name."""
 
     width: float = 1.0
@@ -45,9 +46,9 @@ def build(name: str, num_classes: int, config: Config) -> torch.nn.Module:
     """The network with random weights; input NCHW float32, output logits NK."""
     timm = require("timm", extra=EXTRA)
     if config.width != 1:
-        return build_scaled(name, num_classes, config.width)
+        return changed(build_scaled(name, num_classes, config.width), config)
     module: torch.nn.Module = timm.create_model(name, pretrained=False, num_classes=num_classes)
-    return module
+    return changed(module, config)
 
 
 def defaults(name: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pocketlens.core.errors import UserError
 from pocketlens.extras import require
 from pocketlens.models import _weights
+from pocketlens.models._changes import Restructured, changed
 
 if TYPE_CHECKING:
     import torch
@@ -19,8 +20,8 @@ _RESNETS: Final = re.compile(r"torchvision/((?:wide_)?res(?:net|next)\d+\w*)")
 
 
 @dataclass(frozen=True)
-class Config:
-    """No options yet beside the name."""
+class Config(Restructured):
+    """No options beside the name and the changes."""
 
 
 def knows(name: str) -> bool:
@@ -39,7 +40,7 @@ def build(name: str, num_classes: int, config: Config) -> torch.nn.Module:
     """The network with random weights; input NCHW float32, output logits NK."""
     models = require("torchvision.models", extra=EXTRA)
     module: torch.nn.Module = models.get_model(_bare(name), weights=None, num_classes=num_classes)
-    return module
+    return changed(module, config)
 
 
 def defaults(name: str) -> dict[str, Any]:

@@ -33,6 +33,8 @@ def take_steps(run: Run, epoch: int, workers: Workers, advance: Advance) -> None
     if progress.step == 0:  # else the checkpoint's random state is there
         _seed_torch(config.seed, epoch, world.share.rank)
     set_training(learner.module, head_only=epoch < config.freeze_epochs)
+    if job.before_epoch is not None:
+        job.before_epoch(learner.module, epoch)
     net = precision.ready(world.wrap(learner.net))
     batches = epoch_batches(
         job.examples,

@@ -16,11 +16,11 @@ def set_training(module: torch.nn.Module, *, head_only: bool) -> None:
     import torch
 
     module.train()
-    head = {id(p) for p in _last_layer(module).parameters()}
-    for parameter in module.parameters():
-        parameter.requires_grad_(not head_only or id(parameter) in head)
     if not head_only:
+        module.requires_grad_(True)
         return
+    module.requires_grad_(False)
+    _last_layer(module).requires_grad_(True)
     for layer in module.modules():
         if isinstance(layer, torch.nn.modules.batchnorm._NormBase):
             layer.eval()

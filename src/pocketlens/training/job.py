@@ -34,6 +34,7 @@ class Job:
             what was trained on could be tested on.
         on_epoch: is told each epoch's row of figures, and what it raises gets out; by several
             processes when they are done.
+        before_epoch: is called with the module, which is in training mode, and the epoch's number.
     """
 
     module: torch.nn.Module
@@ -47,6 +48,7 @@ class Job:
     teaching: Teaching | None = None
     threads: int | None = None
     on_epoch: Callable[[Mapping[str, float]], None] | None = None
+    before_epoch: Callable[[torch.nn.Module, int], None] | None = None
 
 
 @dataclass

@@ -15,7 +15,11 @@ Part = Literal["test", "val", "all"]
 
 
 def examples_of(
-    bundle: Bundle, hashed: Hashed, part: Part, *, split: Split | None = None
+    bundle: Bundle,
+    hashed: Hashed,
+    part: Part | Literal["train"],
+    *,
+    split: Split | None = None,
 ) -> Examples:
     """The samples of one part, by the split that the bundle remembers.
 
@@ -38,9 +42,9 @@ def examples_of(
         )
     if part == "all":
         kept = [found != "calibration" for found in parts]
-    elif part == "val" or "test" in parts:
+    elif part in ("train", "val") or "test" in parts:
         kept = [found == part for found in parts]
-        if any(parts) and (new := parts.count(None)):
+        if any(parts) and part != "train" and (new := parts.count(None)):
             warn(f"{new} samples are new to {bundle.path.name} and are not scored")
     else:
         own = _own_test_part(hashed)
@@ -72,7 +76,7 @@ def examples_of(
                 else ""
             )
         )
-    if not len(examples) and part != "val":
+    if not len(examples) and part not in ("train", "val"):
         raise DataError(f"{hashed.dataset.root} has no photo to score in the part {part!r}")
     return examples
 

@@ -16,6 +16,7 @@ from pocketlens.core.gate import Goal, Limits
 from pocketlens.core.metrics import Metric
 from pocketlens.core.predictor import available_cores
 from pocketlens.progress import say, warn
+from pocketlens.workflows._calibrating import CALIBRATION_HASH, calibration_hash, hash_calibration
 from pocketlens.workflows._ladder import Candidate, ladder
 from pocketlens.workflows._parts import examples_of
 from pocketlens.workflows._result import RESULT, Table, write_reports
@@ -23,12 +24,7 @@ from pocketlens.workflows._table import Scores, Variant, drop_of, score_variant,
 from pocketlens.workflows._thresholds import DATA, hash_of
 from pocketlens.workflows._thresholds import RECORD as THRESHOLDS
 from pocketlens.workflows._workplace import workplace
-from pocketlens.workflows.compress import (
-    CALIBRATION_HASH,
-    calibration_hash,
-    compress,
-    hash_calibration,
-)
+from pocketlens.workflows.compress import compress
 from pocketlens.workflows.convert import copy_bundle, export
 from pocketlens.workflows.data import DataLike, Hashed, as_hashed, data_paths, describe_data
 from pocketlens.workflows.evaluate import metric_of

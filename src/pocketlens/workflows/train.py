@@ -12,37 +12,34 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pocketlens import plugins
 from pocketlens.core import metrics
-from pocketlens.core.bundle import Bundle, Manifest, read_bundle, write_bundle
+from pocketlens.core.bundle import Bundle, read_bundle, write_bundle
 from pocketlens.core.dataset import Dataset
 from pocketlens.core.directory import MARKER, cache_dir, refuse_existing
 from pocketlens.core.errors import DataError, UserError
-from pocketlens.core.examples import Examples, make_examples
-from pocketlens.core.predictor import Predictor
-from pocketlens.core.scored import Scored
+from pocketlens.core.examples import make_examples
 from pocketlens.core.split import Split, make_split
-from pocketlens.measures.score import collect
 from pocketlens.progress import say, warn
 from pocketlens.training import artifacts, checkpoint
 from pocketlens.training.config import TrainConfig
 from pocketlens.training.job import Job
 from pocketlens.training.loop import train_network
 from pocketlens.training.parallel import check_machine
-from pocketlens.training.photos import Photos, kept_photos
+from pocketlens.training.photos import kept_photos
 from pocketlens.training.resuming import refuse_other_run, refuse_other_settings
 from pocketlens.workflows._network import check_network
 from pocketlens.workflows._prepare import prepare, trained_classes
 from pocketlens.workflows._teacher import check_teacher, teach
-from pocketlens.workflows._thresholds import with_own_thresholds, with_thresholds
+from pocketlens.workflows._thresholds import with_thresholds
 from pocketlens.workflows._tracking import EpochCall, check_trackers, tracking
+from pocketlens.workflows._validate import score_module, validate
 from pocketlens.workflows._workplace import locked
 from pocketlens.workflows.data import DataLike, Hashed, as_hashed, data_paths
 from pocketlens.workflows.open import BundleLike, as_bundle
 from pocketlens.workflows.strip import describe_run, run_hash
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 
 def train(
@@ -205,7 +202,7 @@ def _train(
             parts["train"],
             photos,
             config,
-            validate=partial(_validate, manifest=manifest, examples=parts["val"], photos=photos),
+            validate=partial(validate, manifest=manifest, examples=parts["val"], photos=photos),
             run_dir=run_dir,
             resume=resume,
             data_hash=run_id,
@@ -219,12 +216,12 @@ def _train(
     manifest = replace(manifest, lineage=lineage)
     module.load_state_dict(result.state)
     if multi:
-        manifest = with_thresholds(manifest, _score(module.eval(), manifest, parts["val"]))
+        manifest = with_thresholds(manifest, score_module(module.eval(), manifest, parts["val"]))
     metric = config.metric or metrics.DEFAULT_METRIC[dataset.task]
     artifacts.write_curves(run_dir / "curves.png", result.history, metric)
     test_scores: dict[str, float] = {}
     if test:
-        tested = _score(module.eval(), manifest, parts["test"])
+        tested = score_module(module.eval(), manifest, parts["test"])
         if multi:
             artifacts.write_classes(run_dir / "classes.csv", tested, classes)
         else:
@@ -260,22 +257,6 @@ def data_hash(dataset: Dataset, identities: list[str]) -> str:
         for identity, sample in zip(identities, dataset.samples, strict=True)
     )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
-
-
-def _validate(
-    module: torch.nn.Module, *, manifest: Manifest, examples: Examples, photos: Photos
-) -> Scored:
-    return with_own_thresholds(_score(module, manifest, examples, photos))
-
-
-def _score(
-    module: torch.nn.Module, manifest: Manifest, examples: Examples, photos: Photos | None = None
-) -> Scored:
-    session = plugins.load("runtimes", "torch").session_of(module)
-    outcome = collect(Predictor(manifest, session, batch_size=32, fitted=photos), examples)
-    if outcome.num_not_finite:
-        raise UserError("the network answers with NaN or infinity; lower --lr")
-    return outcome.scored
 
 
 def _part_of_row(row: Mapping[str, float]) -> dict[str, float]:
