@@ -185,8 +185,8 @@ def test_a_chain_is_checked_before_any_work(
 def test_an_option_may_be_for_one_step_of_a_chain() -> None:
     from pocketlens.workflows._chain import read_chain
 
-    options = {"per-channel": "false", "onnx-static.per-channel": "true"}
+    options = {"per-channel": "false", "onnx-static:per-channel": "true"}
     dynamic, static = read_chain("onnx-dynamic, onnx-static", options)
     assert (dynamic.config.per_channel, static.config.per_channel) == (False, True)
-    with pytest.raises(UserError, match=r"--onnx-dynamic.ranges is no option here"):
-        read_chain(["onnx-dynamic", "onnx-static"], {"onnx-dynamic.ranges": "minmax"})
+    with pytest.raises(UserError, match=r"--onnx-dynamic:ranges is no option here"):
+        read_chain(["onnx-dynamic", "onnx-static"], {"onnx-dynamic:ranges": "minmax"})

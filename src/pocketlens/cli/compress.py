@@ -31,7 +31,7 @@ def run(
     """Make one compression step on a bundle, or a chain of them.
 
     `pocketlens plugins` lists the methods. Their options are flags here: `--ratio 0.5` is for every
-    step that has it, `--prune.ratio 0.5` for that method alone; a wrong one is answered with those
+    step that has it, `--prune:ratio 0.5` for that method alone; a wrong one is answered with those
     there are.
 
     Example: `pocketlens compress runs/a --method prune,distill,lsq --data photos/ --out runs/b`

@@ -37,7 +37,7 @@ def read_chain(methods: str | Sequence[str], options: Mapping[str, Any]) -> list
     """Steps by the names of their methods, with commas between.
 
     Args:
-        options: `ratio` goes to every step that has such an option, `prune.ratio` to the steps of
+        options: `ratio` goes to every step that has such an option, `prune:ratio` to the steps of
             that method alone.
 
     Raises:
@@ -55,7 +55,7 @@ def read_chain(methods: str | Sequence[str], options: Mapping[str, Any]) -> list
     own: dict[str, dict[str, Any]] = {name: {} for name in names}
     for qualified in (False, True):  # the more exact one wins
         for key, value in options.items():
-            method, dot, option = key.rpartition(".")
+            method, dot, option = key.rpartition(":")
             if bool(dot) is not qualified:
                 continue
             takers = [

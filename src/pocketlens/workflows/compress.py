@@ -64,7 +64,7 @@ def compress(
         resume: go on with what an interrupted call left in `OUT.run`.
         scored: identities of photos that ranges must not be found on, beside the validation and
             test photos of the bundle's own split.
-        options: those of the methods' `Config`; `prune.ratio` (in a dictionary) is for one alone.
+        options: those of the methods' `Config`; `prune:ratio` (in a dictionary) is for one alone.
 
     Raises:
         UserError: the method doesn't take this bundle, or photos it needs were not named.
