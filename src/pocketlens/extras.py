@@ -14,6 +14,7 @@ from pocketlens.core.errors import MissingExtraError
 MODULES: Final = {
     "train": ("torch", "torchvision", "timm"),
     "onnx": ("onnx", "onnxscript"),
+    "openvino": ("openvino",),
     "track": ("tensorboard", "wandb", "mlflow"),
     "scale": ("optuna", "sqlalchemy", "psycopg"),
 }

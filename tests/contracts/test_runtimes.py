@@ -51,7 +51,8 @@ def test_manifest_is_carried_over(runtime: str, tiny: Bundle, tmp_path: Path) ->
     assert (its.preprocess, its.classes, its.task) == (mine.preprocess, mine.classes, mine.task)
     assert bundle.split == tiny.split
     if runtime != "torch":
-        assert [p["id"] for p in its.lineage.parents] == [tiny.id]
+        assert its.lineage.parents[0]["id"] == tiny.id
+        assert bundle.network_id == tiny.id, "an export is the same network"
     assert not any(f.suffix in (".pt", ".pth", ".pkl") for f in bundle.path.iterdir())
 
 
@@ -74,6 +75,19 @@ def test_onnx_is_one_file_without_notes_of_this_machine(tiny_onnx: Bundle) -> No
     graph = onnx.load(tiny_onnx.path / "model.onnx").graph
     assert graph.input[0].type.tensor_type.shape.dim[0].dim_param, "the batch is dynamic"
     assert not any(node.op_type == "BatchNormalization" for node in graph.node)
+
+
+def test_openvino_reads_the_int8_file_of_onnx(
+    tiny_onnx: Bundle, photos: Path, tmp_path: Path
+) -> None:
+    int8 = pl.compress(tiny_onnx, method="onnx-static", data=photos, out=tmp_path / "i")
+    other = pl.export(int8, runtime="openvino", out=tmp_path / "o")
+    assert other.manifest.files["model.onnx"] == int8.manifest.files["model.onnx"]
+    assert other.network_id == int8.id != tiny_onnx.network_id
+    files = sorted(photos.rglob("*.*"))
+    with pl.load(int8) as a, pl.load(other) as b:
+        answers = zip(a.predict(files), b.predict(files), strict=True)
+        assert sum(x.label == y.label for x, y in answers) >= 0.98 * len(files)
 
 
 def test_export_twice_gives_the_same_bytes(tiny: Bundle, tiny_onnx: Bundle, tmp_path: Path) -> None:

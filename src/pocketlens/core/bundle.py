@@ -144,6 +144,17 @@ class Bundle:
         return frozenset((self.id, *(parent["id"] for parent in self.manifest.lineage.parents)))
 
     @property
+    def network_id(self) -> str:
+        """Id of the bundle whose network this is: its own, or what a mere export was made from."""
+        lineage = self.manifest.lineage
+        found, method = self.id, lineage.method
+        for parent in reversed(lineage.parents):
+            if method != "export":
+                break
+            found, method = parent["id"], parent["method"]
+        return found
+
+    @property
     def split(self) -> Split:
         """The remembered split; empty for an imported model."""
         if SPLIT not in self.manifest.files:

@@ -9,7 +9,7 @@ the float model in its fastest runtime.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -97,7 +97,13 @@ def _verdict(row: Row, limits: Limits) -> tuple[Verdict, str]:
     return "ok", ""
 
 
-def choose(rows: Iterable[Row], limits: Limits, *, reference: str) -> tuple[Row, ...]:
+def choose(
+    rows: Iterable[Row],
+    limits: Limits,
+    *,
+    reference: str,
+    floats: Collection[str] | None = None,
+) -> tuple[Row, ...]:
     """Judge all rows and name exactly one `best`.
 
     If no compressed variant passes, the float model in its fastest runtime is the best, even
@@ -105,6 +111,8 @@ def choose(rows: Iterable[Row], limits: Limits, *, reference: str) -> tuple[Row,
 
     Args:
         reference: name of the float row that drops are counted from.
+        floats: names of the rows that are the float model, in whatever runtime; by default all
+            in float32. A pruned network may be in float32 and is not the float model.
     """
     judged = [judge(row, limits) for row in rows]
     judged = [
@@ -120,15 +128,15 @@ def choose(rows: Iterable[Row], limits: Limits, *, reference: str) -> tuple[Row,
         if limits.goal == "latency" and best.latency_ms is None:
             reason = "the smallest that passes; latency was not measured"
     else:
-        # A float32 variant that loses accuracy (a pruned one) is not the float model.
-        floats = [
+        left = [
             row
             for row in judged
-            if row.precision == "float32" and row.verdict not in (*UNJUDGED, "less_accurate")
+            if (row.name in floats if floats is not None else row.precision == "float32")
+            and row.verdict not in (*UNJUDGED, "less_accurate")
         ]
-        if not floats:
+        if not left:
             return tuple(judged)
-        best = min(floats, key=lambda row: _rank(row, "latency"))
+        best = min(left, key=lambda row: _rank(row, "latency"))
         reason = "nothing passes, so the float model in its fastest runtime stays"
         if best.reason and best.name != reference:
             reason += f" ({best.reason})"

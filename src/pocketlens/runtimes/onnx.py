@@ -23,6 +23,8 @@ from pocketlens.runtimes._module import restore
 
 EXTRA = ""
 MODEL: Final = "model.onnx"
+#: Runtimes whose bundles can be exported as they are.
+EXPORTS_FROM: Final = ("torch",)
 
 #: Largest difference of logits that an export may bring, relative to the largest logit.
 _TOLERANCE: Final = 1e-4

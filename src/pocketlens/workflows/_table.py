@@ -111,8 +111,9 @@ def tabulate(
             rows.append(_with_timing(row, timings[variant.name]))
         else:
             rows.append(failed.get(variant.name) or _empty_row(variant, metric))
-    rows = _with_speedups(rows, timings, reference, _floats(variants, reference))
-    judged = choose(rows, limits, reference=reference)
+    floats = _floats(variants, reference)
+    rows = _with_speedups(rows, timings, reference, floats)
+    judged = choose(rows, limits, reference=reference, floats=floats)
     ref = scores[reference].test
     others = {n: s.test for n, s in scores.items() if n != reference}
     return Comparison(
@@ -221,15 +222,8 @@ def _row(
 
 
 def _is_export(bundle: Bundle, origin: Bundle) -> bool:
-    """Whether a bundle is this float model in another runtime, nothing else."""
-    if bundle.id == origin.id:
-        return True
-    lineage = bundle.manifest.lineage
-    return (
-        lineage.method == "export"
-        and lineage.parents[-1]["id"] == origin.id
-        and bundle.manifest.precision == origin.manifest.precision
-    )
+    """Whether a bundle is this model in another runtime, nothing else."""
+    return bundle.network_id == origin.network_id
 
 
 def _path_for_reader(path: Path, home: Path | None) -> str:
@@ -257,15 +251,8 @@ def _floats(variants: Sequence[Variant], reference: str) -> set[str]:
     chosen = next(v.bundle for v in variants if v.name == reference)
     assert chosen is not None
 
-    return {
-        v.name
-        for v in variants
-        if v.bundle is not None
-        and v.bundle.manifest.precision == "float32"
-        and v.bundle.family & chosen.family
-        # A pruned descendant is another network.
-        and v.bundle.manifest.model.get("params") == chosen.manifest.model.get("params")
-    }
+    # A pruned descendant is another network.
+    return {v.name for v in variants if v.bundle is not None and _is_export(v.bundle, chosen)}
 
 
 def _with_speedups(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,14 +47,23 @@ def export(
             f"nothing can be exported to {runtime}; it is what training writes. Runtimes to "
             f"export to: {', '.join(_exporting())}"
         )
-    if source.manifest.runtime != "torch":
-        raise UserError(
-            f"{source.path} is made for {source.manifest.runtime}; export the torch bundle it "
-            "was made from"
-        )
     config = plugins.configure(plugin, options)
-    result: Bundle = plugin.export(source, target, config, overwrite=overwrite)
+    with tempfile.TemporaryDirectory() as folder:
+        if source.manifest.runtime not in plugin.EXPORTS_FROM:
+            source = _halfway(source, plugin.EXPORTS_FROM, Path(folder) / "halfway")
+        result: Bundle = plugin.export(source, target, config, overwrite=overwrite)
     return result
+
+
+def _halfway(source: Bundle, takes: Sequence[str], folder: Path) -> Bundle:
+    """What a runtime takes, made from a torch bundle."""
+    runtime = source.manifest.runtime
+    if runtime != "torch":
+        raise UserError(
+            f"{source.path} is made for {runtime}, and only {' or '.join(takes)} bundles can be "
+            "exported so; export the one that it was made from"
+        )
+    return export(source, runtime=takes[0], out=folder)
 
 
 def copy_bundle(bundle: Bundle, out: Path, *, overwrite: bool = False) -> Bundle:

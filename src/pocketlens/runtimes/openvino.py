@@ -1,0 +1,90 @@
+"""OpenVINO on the processor, in float32; opens ONNX files, those in INT8 too."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketlens.core.bundle import Bundle, write_bundle
+from pocketlens.core.errors import BundleError
+from pocketlens.core.predictor import available_cores
+from pocketlens.core.session import Session, SessionOptions
+from pocketlens.extras import require, versions
+
+EXTRA = "openvino"
+#: Runtimes whose bundles can be exported as they are.
+EXPORTS_FROM: Final = ("onnx",)
+#: What a bundle holds: an ONNX file, or OpenVINO's own form (two files) where a method made that.
+_FILES: Final = ("model.onnx", "model.xml")
+
+
+@dataclass(frozen=True)
+class Config:
+    """No options: the ONNX file is kept as it is."""
+
+
+def open(bundle: Bundle, options: SessionOptions) -> Session:
+    """A session on the processor.
+
+    One photo and several are compiled apart: with a fixed batch OpenVINO plans its memory ahead.
+
+    Raises:
+        BundleError: OpenVINO can't read the file.
+        MissingExtraError: openvino isn't installed.
+    """
+    ov = require("openvino", extra=EXTRA)
+    name = next((name for name in _FILES if name in bundle.manifest.files), _FILES[0])
+    settings = {
+        # Else it computes in bfloat16 where the processor can, silently and less exactly.
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": options.threads or available_cores(),
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    core = ov.Core()
+    try:
+        model = core.read_model(str(bundle.file(name)))
+        whole = core.compile_model(model, "CPU", settings)
+        single = core.compile_model(_for_one(model), "CPU", settings)
+    except RuntimeError as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise BundleError(f"{bundle.path}: OpenVINO can't open it: {first_line}") from error
+    requests = whole.create_infer_request(), single.create_infer_request()
+    channels_last = bundle.manifest.input.layout == "NHWC"
+
+    def run(input_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
+        given = input_NCHW.transpose(0, 2, 3, 1) if channels_last else input_NCHW
+        request = requests[len(given) == 1]
+        # Copied: the next call writes into the same memory.
+        logits_NK: NDArray[np.float32] = np.array(request.infer([np.ascontiguousarray(given)])[0])
+        return logits_NK
+
+    return run
+
+
+def _for_one(model: Any) -> Any:
+    single = model.clone()
+    shape = single.input(0).get_partial_shape()
+    if shape[0].is_dynamic:
+        shape[0] = 1
+        single.reshape(shape)
+    return single
+
+
+def export(bundle: Bundle, out: Path, config: Config, *, overwrite: bool = False) -> Bundle:
+    """The same ONNX file, to be opened by OpenVINO.
+
+    Raises:
+        BundleError: OpenVINO can't read it.
+        MissingExtraError: openvino isn't installed.
+    """
+    lineage = bundle.child_lineage("export", asdict(config), versions("openvino"))
+    metrics = {k: v for k, v in bundle.manifest.metrics.items() if k != "probe"}
+    manifest = replace(bundle.manifest, runtime="openvino", lineage=lineage, metrics=metrics)
+    open(replace(bundle, manifest=manifest), SessionOptions(1))
+    files = {"model.onnx": bundle.file("model.onnx")}
+    return write_bundle(out, manifest, files, split=bundle.split, overwrite=overwrite)
