@@ -37,6 +37,23 @@ def first_convolutions(model: Any) -> list[str]:
     return found
 
 
+def last_layers(model: Any) -> list[Any]:
+    """The nodes with weights that lead to the network's output: its classifier."""
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    found, todo, seen = [], [model.graph.output[0].name], set()
+    while todo:
+        name = todo.pop()
+        node = made_by.get(name)
+        if node is None or name in seen:
+            continue
+        seen.add(name)
+        if node.op_type in ("Conv", "Gemm", "MatMul"):
+            found.append(node)
+        else:
+            todo += node.input
+    return found
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep the quantizer's advice about its own options from the user."""

@@ -1,0 +1,294 @@
+"""A quantized ONNX graph as a torch module that can be trained: what learns is what is shipped.
+
+Training a network with made-up quantization and converting it afterwards leaves two networks that
+may disagree. Here the quantized file itself is run in torch: each pair of QuantizeLinear and
+DequantizeLinear is a fake quantization whose step can learn, integer weights are replaced by the
+float ones they came from, and what was learnt is written back into the same file.
+
+Esser et al. (2020), "Learned Step Size Quantization": the gradient of a step is scaled by
+1 / sqrt(N * Q_p), where N is the number of weights, or of features of one photo, and Q_p the
+largest level; values beyond the range pass no gradient on. torch's own operator does that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pocketlens.compression._graph_ops import OPS
+from pocketlens.core.errors import UserError
+
+#: Steps stay above this: one that became zero or negative would turn the network round.
+_SMALLEST_STEP: Final = 1e-8
+
+
+@dataclass
+class Quantizer:
+    """One tensor's quantization.
+
+    Attributes:
+        step: name of the initializer that holds it; tensors that share it learn it together.
+        low, high: the levels, inclusive.
+        zero_point: the level of 0.
+        axis: along which each channel has its own step; None for one step.
+        on: whether it does anything.
+    """
+
+    step: str
+    low: int
+    high: int
+    zero_point: int
+    axis: int | None = None
+    on: bool = True
+
+    def __call__(self, values: Tensor, step: Tensor) -> Tensor:
+        """Values moved to the nearest level's; gradients reach values and step."""
+        if not self.on:
+            return values
+        # Of one photo's features, or of the weights of a channel.
+        num = values[:1].numel() if self.axis is None else values.numel() // step.numel()
+        factor = 1.0 / math.sqrt(num * max(self.high, 1))
+        zero = torch.full_like(step, self.zero_point)
+        if self.axis is None:
+            return torch._fake_quantize_learnable_per_tensor_affine(
+                values, step.reshape(1), zero.reshape(1), self.low, self.high, factor
+            )
+        return torch._fake_quantize_learnable_per_channel_affine(
+            values.contiguous(), step, zero, self.axis, self.low, self.high, factor
+        )
+
+
+@dataclass(frozen=True)
+class _Node:
+    op_type: str
+    inputs: tuple[str, ...]
+    output: str
+    attrs: Mapping[str, Any]
+    done: tuple[str, ...] = ()
+
+
+class Graph(nn.Module):
+    """Input NCHW -> logits NK of a graph with quantization nodes.
+
+    Args:
+        model: an ONNX model with QuantizeLinear and DequantizeLinear nodes (QDQ).
+        floats: the values its integer initializers came from, by the name of the float
+            initializer; where one is missing, the integers' own values are taken.
+
+    Attributes:
+        activations: name of what a QuantizeLinear gives -> its quantizer.
+        weights: name of the integer initializer -> its quantizer.
+        biases: names of the initializers of 32-bit biases.
+        tap: is called with the name and value of each tensor that a quantizer is about to take,
+            and of each node's output.
+    """
+
+    def __init__(self, model: Any, floats: Mapping[str, NDArray[np.float32]]) -> None:
+        super().__init__()
+        from onnx import numpy_helper
+
+        self.model = model
+        graph = model.graph
+        self._input, self._output = graph.input[0].name, graph.output[0].name
+        values = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+        self.activations: dict[str, Quantizer] = {}
+        self.weights: dict[str, Quantizer] = {}
+        self.biases: list[str] = []
+        self.tap: Callable[[str, Tensor], None] | None = None
+        self._keys: dict[str, str] = {}
+        self.learnt = nn.ParameterDict()
+        self._nodes: list[_Node] = []
+        for node in graph.node:
+            self._add(node, values, floats)
+        self._forget_when_done()
+
+    def _add(
+        self, node: Any, values: Mapping[str, NDArray[Any]], floats: Mapping[str, NDArray[Any]]
+    ) -> None:
+        from onnx import helper
+
+        attrs = {a.name: _plain(helper.get_attribute_value(a)) for a in node.attribute}
+        inputs = list(node.input)
+        if node.op_type == "QuantizeLinear":
+            self._learn(inputs[1], values[inputs[1]])
+            self.activations[node.output[0]] = _quantizer(inputs, values, None)
+        elif node.op_type == "DequantizeLinear" and inputs[0] in values:
+            whole = values[inputs[0]]
+            step = values[inputs[1]]
+            float_name = inputs[0].removesuffix("_quantized")
+            axis = attrs.get("axis", 1) if step.ndim and step.size > 1 else None
+            start = floats.get(float_name)
+            if start is None:
+                start = _dequantized(whole, step, axis)
+            if whole.dtype == np.int32:
+                self.biases.append(inputs[0])
+            else:
+                self._learn(inputs[1], step)
+                self.weights[inputs[0]] = _quantizer(inputs, values, axis)
+            self._learn(inputs[0], start)
+        elif node.op_type != "DequantizeLinear":
+            if node.op_type not in OPS:
+                raise UserError(
+                    f"the network has the operation {node.op_type}, which can't be trained in its "
+                    "quantized form; use onnx-static or nncf"
+                )
+            for name in filter(None, inputs):
+                if name in values and name not in self._keys:
+                    self._hold(name, values[name], node.op_type)
+        self._nodes.append(_Node(node.op_type, tuple(inputs), node.output[0], attrs))
+
+    def _learn(self, name: str, value: NDArray[Any]) -> None:
+        """A float initializer becomes a parameter."""
+        if name not in self._keys:
+            self._keys[name] = key = f"p{len(self._keys)}"
+            self.learnt[key] = nn.Parameter(torch.from_numpy(np.array(value, dtype=np.float32)))
+
+    def _hold(self, name: str, value: NDArray[Any], op_type: str) -> None:
+        """An initializer that no quantizer takes: float weights learn, the rest is constant."""
+        if value.dtype == np.float32 and op_type in ("Conv", "Gemm", "MatMul"):
+            self._learn(name, value)
+            return
+        self._keys[name] = key = f"c{len(self._keys)}"
+        self.register_buffer(key, torch.from_numpy(np.array(value)), persistent=False)
+
+    def _forget_when_done(self) -> None:
+        """Note after which node each value is needed no more."""
+        last: dict[str, int] = {}
+        for i, node in enumerate(self._nodes):
+            last |= {name: i for name in node.inputs if name not in self._keys}
+        for i, node in enumerate(self._nodes):
+            done = tuple(name for name, where in last.items() if where == i)
+            self._nodes[i] = replace(node, done=done)
+
+    def value(self, name: str) -> Tensor:
+        """The parameter or constant of an initializer."""
+        key = self._keys[name]
+        found: Tensor = self.learnt[key] if key in self.learnt else self.get_buffer(key)
+        return found
+
+    def consumers(self, name: str) -> list[_Node]:
+        """Nodes that read a value."""
+        return [node for node in self._nodes if name in node.inputs]
+
+    @property
+    def nodes(self) -> list[_Node]:
+        """All nodes, in order."""
+        return self._nodes
+
+    def behind(self, name: str) -> Quantizer | None:
+        """The quantizer whose (dequantized) output a value is."""
+        node = next((node for node in self._nodes if node.output == name), None)
+        if node is None or node.op_type != "DequantizeLinear":
+            return None
+        return self.activations.get(node.inputs[0])
+
+    def quantize_again(self, name: str, layers: Sequence[str]) -> Quantizer:
+        """Put another quantization before these readers of a value, named by their outputs."""
+        import onnx
+
+        step, zero, levels, given = (f"{name}_{what}" for what in ("step", "zero", "low", "again"))
+        graph = self.model.graph
+        for key, value in ((step, np.array(1.0, np.float32)), (zero, np.array(0, np.uint8))):
+            graph.initializer.append(onnx.numpy_helper.from_array(value, key))
+        made = [
+            onnx.helper.make_node("QuantizeLinear", [name, step, zero], [levels]),
+            onnx.helper.make_node("DequantizeLinear", [levels, step, zero], [given]),
+        ]
+        place = min(i for i, node in enumerate(graph.node) if node.output[0] in layers)
+        nodes = list(graph.node)
+        for node in nodes:
+            if node.output[0] in layers:
+                node.input[0] = given
+        del graph.node[:]
+        graph.node.extend([*nodes[:place], *made, *nodes[place:]])
+        self._learn(step, np.array(1.0))
+        self.activations[levels] = Quantizer(step, 0, 255, 0)
+        self._nodes = [
+            replace(node, inputs=(given, *node.inputs[1:])) if node.output in layers else node
+            for node in self._nodes
+        ]
+        self._nodes[place:place] = [
+            _Node("QuantizeLinear", (name, step, zero), levels, {}),
+            _Node("DequantizeLinear", (levels, step, zero), given, {}),
+        ]
+        self._forget_when_done()
+        return self.activations[levels]
+
+    def layers(self) -> list[_Node]:
+        """Nodes with weights, in order."""
+        return [node for node in self._nodes if node.op_type in ("Conv", "Gemm", "MatMul")]
+
+    def forward(self, input_NCHW: Tensor) -> Tensor:
+        """Logits NK."""
+        if torch.is_grad_enabled():
+            self._keep_positive()
+        values: dict[str, Tensor] = {self._input: input_NCHW}
+        for node in self._nodes:
+            values[node.output] = self._run(node, values)
+            if self.tap is not None:
+                self.tap(node.output, values[node.output])
+            for name in node.done:
+                values.pop(name, None)
+        return values[self._output]
+
+    def _run(self, node: _Node, values: Mapping[str, Tensor]) -> Tensor:
+        first = node.inputs[0]
+        if node.op_type == "QuantizeLinear":
+            quantizer = self.activations[node.output]
+            return quantizer(self._of(first, values), self._step(quantizer))
+        if node.op_type == "DequantizeLinear":
+            if first in self.weights:
+                quantizer = self.weights[first]
+                return quantizer(self.value(first), self._step(quantizer))
+            return self._of(first, values)
+        inputs = [self._of(name, values) if name else None for name in node.inputs]
+        return OPS[node.op_type](inputs, node.attrs)
+
+    def _of(self, name: str, values: Mapping[str, Tensor]) -> Tensor:
+        return values[name] if name in values else self.value(name)
+
+    def _keep_positive(self) -> None:
+        with torch.no_grad():
+            for quantizer in (*self.activations.values(), *self.weights.values()):
+                self._step(quantizer).clamp_(min=_SMALLEST_STEP)
+
+    def _step(self, quantizer: Quantizer) -> Tensor:
+        return self.value(quantizer.step)
+
+    def quantize(self, *, on: bool) -> None:
+        """Turn all quantizers on or off."""
+        for quantizer in (*self.activations.values(), *self.weights.values()):
+            quantizer.on = on
+
+
+def _quantizer(
+    inputs: Sequence[str], values: Mapping[str, NDArray[Any]], axis: int | None
+) -> Quantizer:
+    """By the nodes' scale and zero point."""
+    zero = values[inputs[2]] if len(inputs) > 2 else np.zeros((), np.uint8)
+    if np.any(zero != zero.flat[0]):
+        raise UserError("weights with a zero point for each channel can't be trained")
+    limits = np.iinfo(zero.dtype)
+    low, high = int(limits.min), int(limits.max)
+    if inputs[0] in values:  # weights: symmetric, so that no level is the one without a partner
+        low = -high
+    return Quantizer(inputs[1], low, high, int(zero.flat[0]), axis)
+
+
+def _dequantized(whole: NDArray[Any], step: NDArray[Any], axis: int | None) -> NDArray[np.float32]:
+    shape = [1] * whole.ndim
+    if axis is not None:
+        shape[axis] = -1
+    found: NDArray[np.float32] = (whole * step.reshape(shape)).astype(np.float32)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,160 @@
+"""Learned step size: trains the quantized file itself, in 8, 4, 3 or 2 bits, and ships it.
+
+Esser et al. (2020), "Learned Step Size Quantization". Batch norm is part of the convolutions from
+the beginning, so there is nothing to freeze late. In 8 bits training begins with the ranges of
+`onnx-static`; below, steps begin where the squared error is least, the first convolution and the
+classifier stay in 8 bits, and sums (the residual paths) do.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+import numpy as np
+
+from pocketlens.compression._onnx import last_layers, load_model, quiet
+from pocketlens.compression._static import StaticConfig, check_static, find_ranges, quantize
+from pocketlens.compression._step import Calibration, Context, finish
+from pocketlens.compression._tuning import Tuning, check_tuning
+from pocketlens.core.bundle import Bundle
+from pocketlens.core.errors import UserError
+from pocketlens.core.session import Session
+from pocketlens.extras import require
+from pocketlens.progress import say
+
+if TYPE_CHECKING:
+    from pocketlens.compression._graph import Graph
+
+EXTRA = "train"
+TAKES: Final = ("onnx", "float32")
+GIVES: Final = ("onnx", "int8")
+TRAINS: Final = True
+NEEDS_CALIBRATION: Final = True
+
+
+#: Share of photos, in percent, that the file must answer as the trained network does.
+_SAME: Final = 98.0
+
+
+@dataclass(frozen=True)
+class Config(Tuning, StaticConfig):
+    """How to quantize and train."""
+
+    bits: Literal[8, 4, 3, 2] = 8
+    """Of the weights. Below 8, processors compute in float: the file is smaller, not faster."""
+
+    activation_bits: Literal[8, 4, 3, 2] | None = None
+    """Of the activations; default: as the weights."""
+
+    keep_float: Literal["first", "none"] = "none"
+    """Leave the first convolution in float; it learns to do with 8 bits."""
+
+    ranges: Literal["minmax", "mse", "percentile", "entropy"] = "mse"
+    """Where the steps of 8 bits begin: see onnx-static."""
+
+    first_and_last: Literal["8", "same"] = "8"
+    """Bits of the first convolution and the classifier."""
+
+    def __post_init__(self) -> None:
+        check_tuning(self)
+        check_static(self)
+
+
+def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
+    """Train the quantized network, taught by the float one, and write it.
+
+    Raises:
+        UserError: no photos, or a network with operations that can't be trained so.
+    """
+    require("onnx", extra="onnx")
+    torch = require("torch", extra=EXTRA)
+    torch.manual_seed(config.seed)
+    calibration = context.calibration(config.num_images, config.seed)
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        graph, num_used = start_graph(bundle, config, context, calibration, Path(folder))
+    tuned = context.train(graph, config)
+    from pocketlens.compression._graph_file import to_model
+
+    content = to_model(graph).SerializeToString(deterministic=True)
+    agreement = _agreement(graph, content, calibration)
+    say(f"the file and the network that was trained agree on {agreement:.2f} % of the photos")
+    if agreement < _SAME:
+        raise UserError(
+            f"the file answers {100 - agreement:.1f} % of the calibration photos otherwise than "
+            "the network that was trained; use onnx-static or nncf for this network"
+        )
+    low = min(config.bits, config.activation_bits or config.bits)
+    return finish(
+        bundle,
+        context,
+        "lsq",
+        config,
+        {"model.onnx": content},
+        runtime="onnx",
+        precision="int8" if config.bits == low == 8 else f"int{config.bits}",
+        split=calibration.split,
+        facts={
+            **calibration.facts(num_used),
+            **tuned.facts,
+            "agreement_with_trained": agreement,
+            **({} if low == 8 else {"simulated": "computed in float: no runtime has such kernels"}),
+        },
+        packages=("torch", "onnx", "onnxruntime"),
+    )
+
+
+def start_graph(
+    bundle: Bundle, config: Config, context: Context, calibration: Calibration, folder: Path
+) -> tuple[Graph, int]:
+    """The quantized network before training, and the number of photos its ranges were found on."""
+    from onnx import numpy_helper
+
+    from pocketlens.compression._graph import Graph
+
+    source = bundle.file("model.onnx")
+    ranges = find_ranges(source, calibration, config, folder)
+    model = quantize(source, ranges, config, folder, cpu_flags=context.cpu_flags)
+    floats = {t.name: numpy_helper.to_array(t) for t in load_model(source).graph.initializer}
+    graph = Graph(model, floats)
+    activation_bits = config.activation_bits or config.bits
+    if min(config.bits, activation_bits) < 8:
+        from pocketlens.compression._low_bits import lower
+
+        kept = _kept_at_8(graph) if config.first_and_last == "8" else set()
+        lower(graph, config.bits, activation_bits, calibration, kept)
+    return graph, ranges.num_images
+
+
+def _kept_at_8(graph: Graph) -> set[str]:
+    """Outputs of the first convolutions and the classifier."""
+    from pocketlens.compression._onnx import first_convolutions
+
+    names = {node.name for node in last_layers(graph.model)}
+    names |= set(first_convolutions(graph.model))
+    return {node.output[0] for node in graph.model.graph.node if node.name in names}
+
+
+def _agreement(graph: Graph, content: bytes, calibration: Calibration) -> float:
+    """Share of the photos, in percent, with the same largest logit in ONNX Runtime and in torch."""
+    import torch
+
+    session = session_of(content)
+    same = total = 0
+    for batch in calibration.batches():
+        with torch.inference_mode():
+            trained = graph.eval()(torch.from_numpy(batch)).numpy()
+        same += int(np.sum(trained.argmax(1) == session(batch).argmax(1)))
+        total += len(batch)
+    return 100 * same / total
+
+
+def session_of(content: bytes) -> Session:
+    """A session of ONNX Runtime on a model in memory."""
+    import onnxruntime as ort
+
+    session = ort.InferenceSession(content, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda batch: session.run(None, {name: batch})[0]
