@@ -14,7 +14,7 @@ from pocketlens.core.errors import MissingExtraError
 MODULES: Final = {
     "train": ("torch", "torchvision", "timm"),
     "onnx": ("onnx", "onnxscript"),
-    "openvino": ("openvino",),
+    "openvino": ("openvino", "nncf"),
     "track": ("tensorboard", "wandb", "mlflow"),
     "scale": ("optuna", "sqlalchemy", "psycopg"),
 }
