@@ -17,7 +17,7 @@ from pocketlens.core.errors import UserError
 
 METHODS = plugins.names("compression")
 #: Options that keep the work on the tiny network small, where a method has them.
-SMALL = {"num_images": 24, "epochs": 1, "batch_size": 16}
+SMALL = {"num_images": 24, "epochs": 1, "batch_size": 16, "iterations": 20, "correction_images": 16}
 
 
 def apply(method: str, bundle: Bundle, photos: Path, out: Path, **options: Any) -> Bundle:

@@ -66,7 +66,9 @@ class Quantizer:
 
 
 @dataclass(frozen=True)
-class _Node:
+class Node:
+    """One operation: the names it reads and the one it gives; `done` are read for the last time."""
+
     op_type: str
     inputs: tuple[str, ...]
     output: str
@@ -104,7 +106,7 @@ class Graph(nn.Module):
         self.tap: Callable[[str, Tensor], None] | None = None
         self._keys: dict[str, str] = {}
         self.learnt = nn.ParameterDict()
-        self._nodes: list[_Node] = []
+        self._nodes: list[Node] = []
         for node in graph.node:
             self._add(node, values, floats)
         self._forget_when_done()
@@ -142,7 +144,7 @@ class Graph(nn.Module):
             for name in filter(None, inputs):
                 if name in values and name not in self._keys:
                     self._hold(name, values[name], node.op_type)
-        self._nodes.append(_Node(node.op_type, tuple(inputs), node.output[0], attrs))
+        self._nodes.append(Node(node.op_type, tuple(inputs), node.output[0], attrs))
 
     def _learn(self, name: str, value: NDArray[Any]) -> None:
         """A float initializer becomes a parameter."""
@@ -173,12 +175,12 @@ class Graph(nn.Module):
         found: Tensor = self.learnt[key] if key in self.learnt else self.get_buffer(key)
         return found
 
-    def consumers(self, name: str) -> list[_Node]:
+    def consumers(self, name: str) -> list[Node]:
         """Nodes that read a value."""
         return [node for node in self._nodes if name in node.inputs]
 
     @property
-    def nodes(self) -> list[_Node]:
+    def nodes(self) -> list[Node]:
         """All nodes, in order."""
         return self._nodes
 
@@ -215,15 +217,40 @@ class Graph(nn.Module):
             for node in self._nodes
         ]
         self._nodes[place:place] = [
-            _Node("QuantizeLinear", (name, step, zero), levels, {}),
-            _Node("DequantizeLinear", (levels, step, zero), given, {}),
+            Node("QuantizeLinear", (name, step, zero), levels, {}),
+            Node("DequantizeLinear", (levels, step, zero), given, {}),
         ]
         self._forget_when_done()
         return self.activations[levels]
 
-    def layers(self) -> list[_Node]:
+    def layers(self) -> list[Node]:
         """Nodes with weights, in order."""
         return [node for node in self._nodes if node.op_type in ("Conv", "Gemm", "MatMul")]
+
+    def at(
+        self,
+        input_NCHW: Tensor,
+        names: Sequence[str],
+        reduce: Callable[[Tensor], Tensor] = lambda value: value,
+    ) -> dict[str, Tensor]:
+        """Values on the way to the logits; nothing is run beyond the last of them."""
+        found: dict[str, Tensor] = {}
+        values: dict[str, Tensor] = {self._input: input_NCHW}
+        for node in self._nodes:
+            values[node.output] = self._run(node, values)
+            found |= {name: reduce(values[name]) for name in names if name == node.output}
+            if len(found) == len(set(names) - {self._input}):
+                break
+            for name in node.done:
+                values.pop(name, None)
+        if self._input in names:
+            found[self._input] = reduce(input_NCHW)
+        return found
+
+    def run_layer(self, node: Node, given: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """One layer alone, with other weights."""
+        rest = [] if bias is None else [bias]
+        return OPS[node.op_type]([given, weight, *rest], node.attrs)
 
     def forward(self, input_NCHW: Tensor) -> Tensor:
         """Logits NK."""
@@ -238,7 +265,7 @@ class Graph(nn.Module):
                 values.pop(name, None)
         return values[self._output]
 
-    def _run(self, node: _Node, values: Mapping[str, Tensor]) -> Tensor:
+    def _run(self, node: Node, values: Mapping[str, Tensor]) -> Tensor:
         first = node.inputs[0]
         if node.op_type == "QuantizeLinear":
             quantizer = self.activations[node.output]
