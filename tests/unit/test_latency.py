@@ -20,6 +20,7 @@ from pocketlens.measures.latency import Timing, measure_latency, speedup
 from pocketlens.measures.load import moment, taken_by_others
 from pocketlens.workflows import _table
 from pocketlens.workflows import shrink as shrinking
+from pocketlens.workflows._ladder import Facts
 from support.fake import fake_imported
 
 
@@ -97,7 +98,7 @@ def test_the_float_model_itself_cannot_be_timed(
         return {name: Timing(failed="it died") if name in broken else fine for name in bundles}
 
     monkeypatch.setattr(_table, "measure_latency", timed)
-    ladder = [c for c in shrinking.ladder(4) if c.name == "float-onnx"]
+    ladder = [c for c in shrinking.ladder(Facts(4)) if c.name == "float-onnx"]
     monkeypatch.setattr(shrinking, "ladder", lambda _: ladder)
     if len(broken) == 1:
         table = pl.shrink(tiny, photos, out=tmp_path / "s")

@@ -53,9 +53,11 @@ def run(
     from pocketlens.workflows import shrink as workflow
 
     if plan:
-        for number, candidate in enumerate(workflow.plan(shrink), 1):
+        for number, candidate in enumerate(workflow.plan(bundle, reading.read(data), shrink), 1):
+            note = ", while nothing keeps to all limits" if candidate.dear else ""
             print(
-                f"{number}. {candidate.name}: {candidate.describe()} (~{candidate.seconds:.0f} s)"
+                f"{number}. {candidate.name}: {candidate.describe()} "
+                f"(~{candidate.seconds:.0f} s{note})"
             )
         return
     table = workflow.shrink(

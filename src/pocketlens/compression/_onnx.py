@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pocketlens.core.session import Session
+
 
 def load_model(path: Path) -> Any:
     """The model without the shapes noted in it: stale ones (of other people's exporters) would
@@ -52,6 +54,17 @@ def last_layers(model: Any) -> list[Any]:
         else:
             todo += node.input
     return found
+
+
+def session_of(content: bytes) -> Session:
+    """A session of ONNX Runtime on a model in memory."""
+    import onnxruntime as ort
+
+    settings = ort.SessionOptions()
+    settings.log_severity_level = 3
+    session = ort.InferenceSession(content, settings, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda batch: session.run(None, {name: batch})[0]
 
 
 @contextmanager

@@ -268,6 +268,20 @@ def _free_output(model: Any) -> None:
         graph.node.remove(node)
 
 
+def layer_names(model: Any) -> list[str]:
+    """Layers with weights, in order, by the names of their weights (blocks.0.0.conv_dw)."""
+    return list(_nodes_by_layer(model))
+
+
+def _nodes_by_layer(model: Any) -> dict[str, list[str]]:
+    weights = {tensor.name for tensor in model.graph.initializer}
+    known: dict[str, list[str]] = {}
+    for node in model.graph.node:
+        if node.op_type in ("Conv", "Gemm", "MatMul") and node.input[1] in weights:
+            known.setdefault(node.input[1].removesuffix(".weight"), []).append(node.name)
+    return known
+
+
 def nodes_of(model: Any, layers: Sequence[str]) -> list[str]:
     """Names of the nodes whose weights belong to these layers.
 
@@ -276,10 +290,7 @@ def nodes_of(model: Any, layers: Sequence[str]) -> list[str]:
     """
     import difflib
 
-    known: dict[str, list[str]] = {}
-    for node in model.graph.node:
-        if node.op_type in ("Conv", "Gemm", "MatMul") and len(node.input) > 1:
-            known.setdefault(node.input[1].removesuffix(".weight"), []).append(node.name)
+    known = _nodes_by_layer(model)
     missing = [name for name in layers if name not in known]
     if missing:
         near = difflib.get_close_matches(missing[0], known, n=3, cutoff=0.3) or list(known)[:3]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 EXTRA = "train"
 TAKES: Final = ("onnx", "float32")
 GIVES: Final = ("onnx", "int8")
-TRAINS: Final = False
+NEEDS_DATA: Final = False
 NEEDS_CALIBRATION: Final = True
 
 #: The sigmoid is stretched beyond [0, 1] by these and cut off, so that it can reach both.

@@ -22,7 +22,7 @@ from pocketlens.progress import bar
 EXTRA = "train"
 TAKES: Final = ("onnx", "float32")
 GIVES: Final = ("onnx", "int8")
-TRAINS: Final = False
+NEEDS_DATA: Final = False
 NEEDS_CALIBRATION: Final = True
 
 

@@ -24,7 +24,7 @@ from pocketlens.progress import say
 EXTRA = "onnx"
 TAKES: Final = ("onnx", "float32")
 GIVES: Final = ("onnx", "float32")
-TRAINS: Final = False
+NEEDS_DATA: Final = False
 NEEDS_CALIBRATION: Final = False
 
 #: Largest share by which answers to noise may differ afterwards: rounding of float32.

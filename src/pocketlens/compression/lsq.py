@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from pocketlens.compression._onnx import last_layers, load_model, quiet
+from pocketlens.compression._onnx import last_layers, load_model, quiet, session_of
 from pocketlens.compression._static import StaticConfig, check_static, find_ranges, quantize
 from pocketlens.compression._step import Calibration, Context, finish
 from pocketlens.compression._tuning import Tuning, check_tuning
 from pocketlens.core.bundle import Bundle
 from pocketlens.core.errors import UserError
-from pocketlens.core.session import Session
 from pocketlens.extras import require
 from pocketlens.progress import say
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 EXTRA = "train"
 TAKES: Final = ("onnx", "float32")
 GIVES: Final = ("onnx", "int8")
-TRAINS: Final = True
+NEEDS_DATA: Final = True
 NEEDS_CALIBRATION: Final = True
 
 
@@ -149,12 +148,3 @@ def _agreement(graph: Graph, content: bytes, calibration: Calibration) -> float:
         same += int(np.sum(trained.argmax(1) == session(batch).argmax(1)))
         total += len(batch)
     return 100 * same / total
-
-
-def session_of(content: bytes) -> Session:
-    """A session of ONNX Runtime on a model in memory."""
-    import onnxruntime as ort
-
-    session = ort.InferenceSession(content, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return lambda batch: session.run(None, {name: batch})[0]

@@ -26,7 +26,7 @@ EXTRA = "openvino"
 TAKES: Final = ("onnx", "float32")
 #: Or ("openvino", "int8"), by `backend`.
 GIVES: Final = ("onnx", "int8")
-TRAINS: Final = False
+NEEDS_DATA: Final = False
 NEEDS_CALIBRATION: Final = True
 
 #: Inputs are kept in memory up to this; else they are prepared anew at each pass over them.

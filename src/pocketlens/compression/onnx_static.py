@@ -16,7 +16,7 @@ from pocketlens.extras import require
 EXTRA = "onnx"
 TAKES: Final = ("onnx", "float32")
 GIVES: Final = ("onnx", "int8")
-TRAINS: Final = False
+NEEDS_DATA: Final = False
 NEEDS_CALIBRATION: Final = True
 
 

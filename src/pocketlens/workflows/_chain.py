@@ -21,16 +21,18 @@ class Step:
     config: Any
 
     @property
-    def trains(self) -> bool:
-        """Whether it learns from labelled photos."""
-        return bool(self.plugin.TRAINS)
+    def needs_data(self) -> bool:
+        """Whether it learns from labelled photos, or is judged by them as it works."""
+        return bool(self.plugin.NEEDS_DATA)
 
     def made(self, bundle: Bundle) -> bool:
         """Whether this step, with these options, is what made a bundle."""
-        lineage = bundle.manifest.lineage
-        return lineage.method == self.method and all(
-            lineage.config.get(key) == value for key, value in _plain(asdict(self.config)).items()
-        )
+        return self.made_by(bundle.manifest.lineage.method, bundle.manifest.lineage.config)
+
+    def made_by(self, method: str, config: Mapping[str, Any]) -> bool:
+        """Whether a lineage speaks of this step with these options."""
+        own = _plain(asdict(self.config))
+        return method == self.method and all(config.get(k) == v for k, v in own.items())
 
 
 def read_chain(methods: str | Sequence[str], options: Mapping[str, Any]) -> list[Step]:

@@ -83,12 +83,12 @@ def compress(
     hashed = None
     if data is not None and (source.manifest.task == "multi_label" or len(steps) > 1):
         data = hashed = as_hashed(data)  # once, for ranges and for thresholds
-    elif any(step.trains for step in steps):
+    elif any(step.needs_data for step in steps):
         assert data is not None
         data = hashed = as_hashed(data)
     chosen = source if teacher is None else as_bundle(teacher)
     with ExitStack() as stack:
-        if len(steps) == 1 and not steps[0].trains:
+        if len(steps) == 1 and not steps[0].needs_data:
             work = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         else:
             work = target.with_name(f"{target.name}.run")
@@ -118,9 +118,10 @@ def compress(
 
 def _check_photos(steps: Sequence[Step], data: object, calibration: object) -> None:
     for step in steps:
-        if step.trains and data is None:
+        if step.needs_data and data is None:
             raise UserError(
-                f"{step.method} trains the network: pass --data (the photos it was trained on)"
+                f"{step.method} learns from photos and is scored on some: pass --data (the photos "
+                "it was trained on)"
             )
         if step.plugin.NEEDS_CALIBRATION and data is None and calibration is None:
             raise UserError(
@@ -178,7 +179,7 @@ def _make(order: _Order, calibrate: Callable[..., Any], work: Path) -> Bundle:
         photos = _Photos(prepared, order.data, stack)
         manifest = prepared.manifest
         side = manifest.preprocess
-        if step.trains:
+        if step.needs_data:
             work.mkdir(parents=True, exist_ok=True)
         context = Context(
             out=Path(folder) / "made" / order.place.name,
@@ -194,7 +195,7 @@ def _make(order: _Order, calibrate: Callable[..., Any], work: Path) -> Bundle:
             score=lambda session: photos.found.score(session),
             operations=lambda module: count_operations(module, side.height, side.width),
             latency=lambda bundles: _latency(bundles, photos.found, order.threads),
-            work=work if step.trains else Path(folder) / "work",
+            work=work if step.needs_data else Path(folder) / "work",
             cpu_flags=tuple(describe_machine()["cpu_flags"]),
         )
         made: Bundle = step.plugin.apply(prepared, step.config, context)

@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from pocketlens.core.bundle import Bundle, read_bundle
-from pocketlens.core.directory import NO_ROOM, refuse_existing
-from pocketlens.core.errors import BundleError, MissingExtraError, UserError
+from pocketlens.core.bundle import Bundle
+from pocketlens.core.directory import refuse_existing
+from pocketlens.core.errors import UserError
+from pocketlens.core.examples import Examples
 from pocketlens.core.gate import Goal, Limits
 from pocketlens.core.metrics import Metric
 from pocketlens.core.predictor import available_cores
-from pocketlens.progress import say, warn
-from pocketlens.workflows._calibrating import CALIBRATION_HASH, calibration_hash, hash_calibration
-from pocketlens.workflows._ladder import Candidate, ladder
+from pocketlens.measures.latency import measure_latency
+from pocketlens.progress import say
+from pocketlens.workflows._calibrating import hash_calibration
+from pocketlens.workflows._candidates import Source, make, not_made
+from pocketlens.workflows._ladder import Candidate, Facts, ladder
 from pocketlens.workflows._parts import examples_of
 from pocketlens.workflows._result import RESULT, Table, write_reports
 from pocketlens.workflows._table import Scores, Variant, drop_of, score_variant, tabulate
-from pocketlens.workflows._thresholds import DATA, hash_of
-from pocketlens.workflows._thresholds import RECORD as THRESHOLDS
+from pocketlens.workflows._thresholds import hash_of
 from pocketlens.workflows._workplace import workplace
-from pocketlens.workflows.compress import compress
-from pocketlens.workflows.convert import copy_bundle, export
+from pocketlens.workflows.convert import copy_bundle
 from pocketlens.workflows.data import DataLike, Hashed, as_hashed, data_paths, describe_data
 from pocketlens.workflows.evaluate import metric_of
 from pocketlens.workflows.open import BundleLike, as_bundle
 
-FLOAT = "float-torch"
+FLOAT: Final = "float-torch"
+#: Of the timing that only decides whether to go on; the table is measured anew.
+_SHORT_ROUNDS: Final = 3
 
 
 @dataclass(frozen=True)
@@ -50,10 +54,10 @@ class ShrinkConfig:
     """What is best among those that pass: the fastest or the smallest."""
 
     target: Literal["cpu", "phone"] = "cpu"
-    """Where it will run."""
+    """Where it will run; for a phone, what phones can't run is left out."""
 
     budget: float | None = None
-    """Minutes after which nothing new is tried."""
+    """Minutes after which nothing new is tried; without, until the limits are kept to."""
 
     num_images: int = 256
     """Calibration photos."""
@@ -67,10 +71,6 @@ class ShrinkConfig:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UserError(f"--{name.replace('_', '-')} must be above 0")
-        if self.target == "phone":
-            raise UserError(
-                "--target phone is not there yet; use --target cpu and measure on the phone"
-            )
 
     def limits(self) -> Limits:
         """The gate's part of it."""
@@ -133,9 +133,21 @@ def shrink(
         )
 
 
-def plan(config: ShrinkConfig) -> list[Candidate]:
-    """What `shrink` would try, in order."""
-    return ladder(config.num_images)
+def plan(bundle: BundleLike, data: DataLike, config: ShrinkConfig) -> list[Candidate]:
+    """What `shrink` would try, in order, with an estimate of the seconds each takes."""
+    return ladder(_facts(as_bundle(bundle), as_hashed(data), config, available_cores()))
+
+
+def _facts(parent: Bundle, hashed: Hashed, config: ShrinkConfig, threads: int) -> Facts:
+    num_train = hashed.identities and len(set(parent.split.train) & set(hashed.identities))
+    return Facts(
+        config.num_images,
+        int(num_train or 0),
+        int(parent.manifest.model.get("macs") or 0),
+        threads,
+        config.max_drop,
+        config.target,
+    )
 
 
 def search(
@@ -162,20 +174,25 @@ def search(
     # Read once, however many steps calibrate on them.
     pool = None if calibration is None else hash_calibration(calibration)
     scored = frozenset((*test.identities, *val.identities))
-    source = _Source(parent, hashed, pool, scored, hash_of(val))
+    source = Source(parent, hashed, pool, scored, hash_of(val), threads)
     variants = [Variant(FLOAT, parent, method=parent.manifest.lineage.method)]
     scores = {FLOAT: score_variant(parent, test, choosing, threads, FLOAT)}
     made: dict[str, Bundle] = {}
     passed: set[str] = set()
+    progress = _Progress(config, threads, test)
     deadline = None if config.budget is None else time.monotonic() + config.budget * 60
-    for candidate in plan(config):
+    for candidate in ladder(_facts(parent, hashed, config, threads)):
         if candidate.family and candidate.family in passed:
             continue
+        if candidate.of and candidate.of not in made:
+            continue
+        if candidate.dear and progress.is_met(variants):
+            break
         if deadline is not None and time.monotonic() > deadline:
-            variants.append(_not_made(candidate, "skipped", "the budget of minutes was spent"))
+            variants.append(not_made(candidate, "skipped", "the budget of minutes was spent"))
             continue
         say(f"trying {candidate.name}: {candidate.describe()}")
-        variant = _make(candidate, source, target / "variants", made)
+        variant = make(candidate, source, target / "variants", made)
         variants.append(variant)
         if variant.bundle is None:
             continue
@@ -183,11 +200,12 @@ def search(
         try:
             found = score_variant(variant.bundle, test, choosing, threads, candidate.name)
         except UserError as error:
-            variants[-1] = _not_made(candidate, "failed", str(error))
+            variants[-1] = not_made(candidate, "failed", str(error))
             continue
         scores[candidate.name] = found
         if _lost(chosen, scores[FLOAT], found) <= config.max_drop:
             passed.add(candidate.family)
+            progress.accurate.add(candidate.name)
     comparison = tabulate(
         variants,
         FLOAT,
@@ -219,87 +237,45 @@ def search(
     return Table(comparison, target, target / "best")
 
 
-@dataclass(frozen=True)
-class _Source:
-    """What all candidates are made from."""
+@dataclass
+class _Progress:
+    """Whether anything that was made so far keeps to all limits, by a short measurement.
 
-    parent: Bundle
-    data: Hashed
-    calibration: Hashed | None
-    scored: frozenset[str]
-    val: str
+    Attributes:
+        accurate: names of those that keep to the limit of the drop.
+    """
 
+    config: ShrinkConfig
+    threads: int
+    photos: Examples
+    accurate: set[str] = field(default_factory=set)
+    _judged: dict[str, bool] = field(default_factory=dict)
 
-def _make(
-    candidate: Candidate, source: _Source, folder: Path, made: Mapping[str, Bundle]
-) -> Variant:
-    """One candidate's bundle, or why there is none."""
-    out = folder / candidate.name
-    try:
-        bundle = _there_already(candidate, source, out)
-        if bundle is not None:
-            say(f"{candidate.name} is there already")
-        elif candidate.method is None:
-            bundle = export(source.parent, runtime=candidate.runtime, out=out, overwrite=True)
-        else:
-            bundle = compress(
-                # All ONNX methods start from the same exported file.
-                made.get("float-onnx", source.parent),
-                method=candidate.method,
-                out=out,
-                data=source.data,
-                calibration=source.calibration,
-                overwrite=True,
-                scored=source.scored,
-                **candidate.options,
+    def is_met(self, variants: Sequence[Variant]) -> bool:
+        """Whether one is accurate, small and fast enough."""
+        found = {v.name: v.bundle for v in variants if v.bundle is not None}
+        floats = {n: b for n, b in found.items() if b.network_id == found[FLOAT].network_id}
+        new = [n for n in found if n in self.accurate and n not in {*floats, *self._judged}]
+        new = [n for n in new if self._is_small(found[n])]
+        if new:
+            paths = {n: found[n].path for n in (*floats, *new)}
+            requests = [self.photos.request(i) for i in range(min(8, len(self.photos)))]
+            say(f"timing {', '.join(new)} against the float model")
+            timings = measure_latency(
+                paths, requests, threads=self.threads, batch=1, rounds=_SHORT_ROUNDS
             )
-    except MissingExtraError as error:
-        return _not_made(candidate, "skipped", str(error))
-    except UserError as error:
-        return _not_made(candidate, "failed", str(error))
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in NO_ROOM:
-            raise
-        # A library that stumbles over one network must not cost the other candidates.
-        warn(f"{candidate.name} failed: {type(error).__name__}: {error}")
-        return _not_made(candidate, "failed", f"{type(error).__name__}: {error}")
-    return Variant(candidate.name, bundle, method=candidate.method or "export")
+            least = min(
+                (timings[n].latency_ms for n in floats if timings[n].failed is None),
+                default=math.inf,
+            )
+            for name in new:
+                took = math.inf if timings[name].failed else timings[name].latency_ms
+                self._judged[name] = took <= min(least, self.config.max_latency_ms or math.inf)
+        return any(self._judged.values())
 
-
-def _there_already(candidate: Candidate, source: _Source, out: Path) -> Bundle | None:
-    """What an interrupted run made, if it is whole and was made as it would be made now."""
-    if not out.exists():
-        return None
-    try:
-        bundle = read_bundle(out)
-    except BundleError as error:
-        warn(f"{error}; it is made again")
-        return None
-    lineage = bundle.manifest.lineage
-    wanted = dict(candidate.options)
-    if CALIBRATION_HASH in lineage.config:
-        wanted[CALIBRATION_HASH] = calibration_hash(
-            source.parent, source.data, source.calibration, source.scored
-        )
-    same = (
-        lineage.method == (candidate.method or "export")
-        and any(parent["id"] == source.parent.id for parent in lineage.parents)
-        and all(lineage.config.get(key) == value for key, value in wanted.items())
-        and bundle.manifest.metrics.get(THRESHOLDS, {}).get(DATA, source.val) == source.val
-    )
-    return bundle if same else None
-
-
-def _not_made(candidate: Candidate, verdict: str, reason: str) -> Variant:
-    return Variant(
-        candidate.name,
-        None,
-        method=candidate.method or "export",
-        runtime=candidate.runtime,
-        precision=candidate.precision,
-        verdict=verdict,
-        reason=reason,
-    )
+    def _is_small(self, bundle: Bundle) -> bool:
+        limit = self.config.max_size_mb
+        return limit is None or bundle.size_bytes <= limit * 1e6
 
 
 def _lost(metric: Metric, reference: Scores, other: Scores) -> float:
