@@ -25,7 +25,9 @@ from torch import Tensor, nn
 from pocketlens.compression._graph_ops import OPS
 from pocketlens.core.errors import UserError
 
-#: Steps stay above this: one that became zero or negative would turn the network round.
+#: A step is exp(this * parameter): it stays positive, and an optimiser that moves all parameters by
+#: alike amounts (Adam) moves it by a share of itself, however small it is.
+_STEP_RATE: Final = 5.0
 _SMALLEST_STEP: Final = 1e-8
 
 
@@ -105,6 +107,7 @@ class Graph(nn.Module):
         self.biases: list[str] = []
         self.tap: Callable[[str, Tensor], None] | None = None
         self._keys: dict[str, str] = {}
+        self._steps: set[str] = set()
         self.learnt = nn.ParameterDict()
         self._nodes: list[Node] = []
         for node in graph.node:
@@ -119,7 +122,7 @@ class Graph(nn.Module):
         attrs = {a.name: _plain(helper.get_attribute_value(a)) for a in node.attribute}
         inputs = list(node.input)
         if node.op_type == "QuantizeLinear":
-            self._learn(inputs[1], values[inputs[1]])
+            self._learn_step(inputs[1], values[inputs[1]])
             self.activations[node.output[0]] = _quantizer(inputs, values, None)
         elif node.op_type == "DequantizeLinear" and inputs[0] in values:
             whole = values[inputs[0]]
@@ -132,7 +135,7 @@ class Graph(nn.Module):
             if whole.dtype == np.int32:
                 self.biases.append(inputs[0])
             else:
-                self._learn(inputs[1], step)
+                self._learn_step(inputs[1], step)
                 self.weights[inputs[0]] = _quantizer(inputs, values, axis)
             self._learn(inputs[0], start)
         elif node.op_type != "DequantizeLinear":
@@ -151,6 +154,33 @@ class Graph(nn.Module):
         if name not in self._keys:
             self._keys[name] = key = f"p{len(self._keys)}"
             self.learnt[key] = nn.Parameter(torch.from_numpy(np.array(value, dtype=np.float32)))
+
+    def _learn_step(self, name: str, value: NDArray[Any]) -> None:
+        self._learn(name, np.log(np.maximum(value, _SMALLEST_STEP)) / _STEP_RATE)
+        self._steps.add(name)
+
+    def step(self, quantizer: Quantizer) -> Tensor:
+        """The distance of two levels: one, or one a channel."""
+        return (self.value(quantizer.step) * _STEP_RATE).exp()
+
+    def set_step(self, quantizer: Quantizer, value: Tensor) -> None:
+        """Another distance of two levels."""
+        parameter = self.value(quantizer.step)
+        with torch.no_grad():
+            parameter.copy_(value.clamp(min=_SMALLEST_STEP).log().reshape(parameter.shape))
+            parameter.div_(_STEP_RATE)
+
+    def steps(self) -> dict[str, NDArray[np.float32]]:
+        """All steps, by the names of their initializers."""
+        found = {name: (self.value(name) * _STEP_RATE).exp() for name in self._steps}
+        return {name: value.detach().cpu().numpy() for name, value in found.items()}
+
+    def floats(self) -> dict[str, NDArray[np.float32]]:
+        """What float initializers of the file have become: steps, and weights of float layers."""
+        whole = {*self.weights, *self.biases, *self._steps}
+        names = [name for name, key in self._keys.items() if key in self.learnt]
+        learnt = {n: self.value(n).detach().cpu().numpy() for n in names if n not in whole}
+        return {**learnt, **self.steps()}
 
     def _hold(self, name: str, value: NDArray[Any], op_type: str) -> None:
         """An initializer that no quantizer takes: float weights learn, the rest is constant."""
@@ -210,7 +240,7 @@ class Graph(nn.Module):
                 node.input[0] = given
         del graph.node[:]
         graph.node.extend([*nodes[:place], *made, *nodes[place:]])
-        self._learn(step, np.array(1.0))
+        self._learn_step(step, np.array(1.0))
         self.activations[levels] = Quantizer(step, 0, 255, 0)
         self._nodes = [
             replace(node, inputs=(given, *node.inputs[1:])) if node.output in layers else node
@@ -254,8 +284,6 @@ class Graph(nn.Module):
 
     def forward(self, input_NCHW: Tensor) -> Tensor:
         """Logits NK."""
-        if torch.is_grad_enabled():
-            self._keep_positive()
         values: dict[str, Tensor] = {self._input: input_NCHW}
         for node in self._nodes:
             values[node.output] = self._run(node, values)
@@ -269,25 +297,17 @@ class Graph(nn.Module):
         first = node.inputs[0]
         if node.op_type == "QuantizeLinear":
             quantizer = self.activations[node.output]
-            return quantizer(self._of(first, values), self._step(quantizer))
+            return quantizer(self._of(first, values), self.step(quantizer))
         if node.op_type == "DequantizeLinear":
             if first in self.weights:
                 quantizer = self.weights[first]
-                return quantizer(self.value(first), self._step(quantizer))
+                return quantizer(self.value(first), self.step(quantizer))
             return self._of(first, values)
         inputs = [self._of(name, values) if name else None for name in node.inputs]
         return OPS[node.op_type](inputs, node.attrs)
 
     def _of(self, name: str, values: Mapping[str, Tensor]) -> Tensor:
         return values[name] if name in values else self.value(name)
-
-    def _keep_positive(self) -> None:
-        with torch.no_grad():
-            for quantizer in (*self.activations.values(), *self.weights.values()):
-                self._step(quantizer).clamp_(min=_SMALLEST_STEP)
-
-    def _step(self, quantizer: Quantizer) -> Tensor:
-        return self.value(quantizer.step)
 
     def quantize(self, *, on: bool) -> None:
         """Turn all quantizers on or off."""

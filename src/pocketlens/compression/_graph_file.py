@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -11,8 +10,8 @@ from numpy.typing import NDArray
 
 from pocketlens.compression._graph import Graph, Quantizer
 
-#: Of the types of fewer bits than 8: the operator set that brought them, and its file version.
-_SINCE: Final = {"INT4": (21, 10), "UINT4": (21, 10), "INT2": (25, 13), "UINT2": (25, 13)}
+#: Of the type of fewer bits than 8: the operator set that brought it, and its file version.
+_SINCE: Final = {"INT4": (21, 10)}
 
 
 def to_model(graph: Graph) -> Any:
@@ -33,9 +32,8 @@ def to_model(graph: Graph) -> Any:
             )
         )
 
-    for name in graph._keys:
-        if name in made and made[name].data_type == onnx.TensorProto.FLOAT:
-            value = graph.value(name).detach().cpu().numpy()
+    for name, value in graph.floats().items():
+        if name in made:
             made[name].CopyFrom(onnx.numpy_helper.from_array(value, name))
     for name, quantizer in graph.weights.items():
         kind, levels = _type(quantizer), integers(graph, name)
@@ -45,7 +43,8 @@ def to_model(graph: Graph) -> Any:
             put(zero, kind, np.zeros(made[zero].dims, np.int64), list(made[zero].dims))
     for name, quantizer in graph.activations.items():
         zero = zeros[name]
-        put(zero, _type(quantizer), np.array(quantizer.zero_point), list(made[zero].dims))
+        kind = "INT8" if quantizer.low < 0 else "UINT8"
+        put(zero, kind, np.array(quantizer.zero_point), list(made[zero].dims))
     for name, (scale_name, scale) in _bias_scales(graph, model).items():
         bias = graph.value(name).detach().cpu().numpy().astype(np.float64)
         limit = 2**31 - 1
@@ -53,7 +52,7 @@ def to_model(graph: Graph) -> Any:
         made[name].CopyFrom(onnx.numpy_helper.from_array(levels, name))
         shaped = scale.astype(np.float32).reshape(made[scale_name].dims)
         made[scale_name].CopyFrom(onnx.numpy_helper.from_array(shaped, scale_name))
-    _clip_odd(graph, model)
+    _clip_to_fewer(graph, model)
     for kind in needed & _SINCE.keys():
         opset, version = _SINCE[kind]
         default = next(o for o in model.opset_import if o.domain in ("", "ai.onnx"))
@@ -66,7 +65,7 @@ def integers(graph: Graph, name: str) -> NDArray[np.int64]:
     """The levels of a layer's weights."""
     quantizer = graph.weights[name]
     weight = graph.value(name).detach()
-    step = graph.value(quantizer.step).detach()
+    step = graph.step(quantizer).detach()
     shape = [1] * weight.ndim
     if quantizer.axis is not None:
         shape[quantizer.axis] = -1
@@ -77,13 +76,9 @@ def integers(graph: Graph, name: str) -> NDArray[np.int64]:
 
 
 def _type(quantizer: Quantizer) -> str:
-    """The narrowest ONNX type that holds the levels."""
-    signed = quantizer.low < 0
-    for bits in (2, 4, 8):
-        low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
-        if low <= quantizer.low and quantizer.high <= high:
-            return f"{'' if signed else 'U'}INT{bits}"
-    raise AssertionError("levels beyond 8 bits")
+    """The narrowest ONNX type that holds the levels of weights."""
+    # 2 bits have a type too, but ONNX Runtime 1.31 fuses it into a layer that doesn't take it.
+    return "INT4" if quantizer.high < 8 else "INT8"
 
 
 def _zero_points(model: Any) -> dict[str, str]:
@@ -109,34 +104,33 @@ def _bias_scales(graph: Graph, model: Any) -> dict[str, tuple[str, NDArray[np.fl
             continue
         assert given is not None, "a quantized bias belongs to a quantized layer"
         assert weight is not None, "a quantized bias belongs to a quantized layer"
-        steps = [
-            graph.value(part.input[1]).detach().cpu().numpy().astype(np.float64)
-            for part in (given, weight)
-        ]
+        steps = [graph.steps()[part.input[1]].astype(np.float64) for part in (given, weight)]
         found[bias.input[0]] = (bias.input[1], steps[0] * steps[1])
     return found
 
 
-def _clip_odd(graph: Graph, model: Any) -> None:
-    """Where the levels are fewer than their type has (3 bits), what is beyond them is cut off."""
+def _clip_to_fewer(graph: Graph, model: Any) -> None:
+    """Cut activations off at their lowest and highest level where these are fewer than 256.
+
+    They are stored nowhere, so nothing is gained by a narrower type, which ONNX Runtime's own
+    rewriting of quantized graphs stumbles over.
+    """
     import onnx
 
-    limits: Mapping[str, tuple[int, int]] = {"UINT4": (0, 15), "UINT8": (0, 255)}
     nodes = list(model.graph.node)
     del model.graph.node[:]
     for node in nodes:
         quantizer = graph.activations.get(node.output[0])
-        if quantizer is not None and (quantizer.low, quantizer.high) != limits.get(
-            _type(quantizer), (quantizer.low, quantizer.high)
-        ):
-            step = float(graph.value(quantizer.step))
-            tensor = node.input[0]
+        if quantizer is not None and quantizer.high - quantizer.low < 255:
+            step = graph.step(quantizer).item()
+            ends = []
             for which, level in (("low", quantizer.low), ("high", quantizer.high)):
                 value = np.array((level - quantizer.zero_point) * step, np.float32)
-                name = f"{node.output[0]}_{which}"
-                model.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+                ends.append(f"{node.output[0]}_{which}")
+                model.graph.initializer.append(onnx.numpy_helper.from_array(value, ends[-1]))
             clipped = f"{node.output[0]}_clipped"
-            ends = [f"{node.output[0]}_low", f"{node.output[0]}_high"]
-            model.graph.node.append(onnx.helper.make_node("Clip", [tensor, *ends], [clipped]))
+            model.graph.node.append(
+                onnx.helper.make_node("Clip", [node.input[0], *ends], [clipped])
+            )
             node.input[0] = clipped
         model.graph.node.append(node)

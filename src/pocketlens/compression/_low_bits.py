@@ -62,10 +62,9 @@ def lower(
 def _lower_weight(graph: Graph, name: str, bits: int) -> None:
     quantizer = graph.weights[name]
     quantizer.low, quantizer.high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
-    weight, step = graph.value(name).detach(), graph.value(quantizer.step)
+    weight = graph.value(name).detach()
     rows = weight.reshape(1, -1) if quantizer.axis is None else _rows(weight, quantizer.axis)
-    with torch.no_grad():
-        step.copy_(_mse_steps(rows, quantizer).reshape(step.shape))
+    graph.set_step(quantizer, _mse_steps(rows, quantizer))
 
 
 def _rows(weight: Tensor, axis: int) -> Tensor:
@@ -103,8 +102,7 @@ def _lower_activations(
         if quantizer is None or not readers[name] <= set(layers):
             quantizer = graph.quantize_again(name, layers)
         quantizer.low, quantizer.high, quantizer.zero_point = 0, 2**bits - 1, zero
-        with torch.no_grad():
-            graph.value(quantizer.step).fill_(step)
+        graph.set_step(quantizer, torch.tensor(step))
 
 
 def _find_ranges(

@@ -106,7 +106,7 @@ def _round(graph: Graph, layer: Layer, given: Tensor, target: Tensor, iterations
 
     quantizer = graph.weights[layer.weight]
     weight = graph.value(layer.weight)
-    step = graph.value(quantizer.step).detach()
+    step = graph.step(quantizer).detach()
     if quantizer.axis is not None:
         step = step.reshape([-1 if i == quantizer.axis else 1 for i in range(weight.ndim)])
     scaled = (weight / step).detach()
