@@ -14,6 +14,7 @@ from pocketlens.core.errors import MissingExtraError
 MODULES: Final = {
     "train": ("torch", "torchvision", "timm"),
     "onnx": ("onnx", "onnxscript"),
+    "prune": ("torch_pruning",),
     "track": ("tensorboard", "wandb", "mlflow"),
     "scale": ("optuna", "sqlalchemy", "psycopg"),
 }
