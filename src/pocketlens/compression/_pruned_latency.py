@@ -94,8 +94,6 @@ def _written(
 ) -> Bundle:
     from safetensors.torch import save
 
-    manifest = replace(
-        bundle.manifest, model={**bundle.manifest.model, "config": dict(options)}
-    )
+    manifest = replace(bundle.manifest, model={**bundle.manifest.model, "config": dict(options)})
     state = {k: v.detach().contiguous() for k, v in module.state_dict().items()}
     return write_bundle(place, manifest, {"model.safetensors": save(state)}, overwrite=True)

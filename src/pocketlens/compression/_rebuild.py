@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pocketlens import plugins
@@ -35,3 +36,13 @@ def build(bundle: Bundle, options: Mapping[str, Any]) -> torch.nn.Module:
     config = plugins.configure(family, dict(options))
     module: torch.nn.Module = family.build(model["name"], len(bundle.manifest.classes), config)
     return module.eval()
+
+
+@contextmanager
+def start_of(seed: int) -> Iterator[None]:
+    """Random weights made inside are those of the seed; torch's own state stays as it is."""
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield

@@ -173,9 +173,7 @@ def _pruned(
     return _rebuilt(bundle, copy, options), options
 
 
-def _rebuilt(
-    bundle: Bundle, pruned: torch.nn.Module, options: dict[str, Any]
-) -> torch.nn.Module:
+def _rebuilt(bundle: Bundle, pruned: torch.nn.Module, options: dict[str, Any]) -> torch.nn.Module:
     """The network that a reader of the manifest will build, with the pruned one's weights.
 
     Raises:
