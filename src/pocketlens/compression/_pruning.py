@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pocketlens.core.errors import UserError
 from pocketlens.extras import require
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Widths = dict[str, list[int]]
 #: What torch-pruning raises where a network does something it can't follow.
 TRACING_ERRORS = (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError)
+#: Photos whose gradients are summed before they are squared.
+_PHOTOS_A_GRADIENT: Final = 8
 
 
 @dataclass(frozen=True)
@@ -312,7 +314,7 @@ def set_gradients(
     module.eval()
     with torch.enable_grad():
         for batch in batches:
-            for part_NCHW in torch.from_numpy(batch).split(_PHOTOS_A_GRADIENT):
+            for part_NCHW in torch.split(torch.from_numpy(batch), _PHOTOS_A_GRADIENT):
                 module.zero_grad(set_to_none=True)
                 _own_loss(module(part_NCHW), task, generator).backward()  # type: ignore[no-untyped-call]
                 for name, parameter in module.named_parameters():
@@ -321,10 +323,6 @@ def set_gradients(
                 count += 1
     for name, parameter in module.named_parameters():
         parameter.grad = (squares[name] / max(1, count)).sqrt()
-
-
-#: Photos whose gradients are summed before they are squared.
-_PHOTOS_A_GRADIENT = 8
 
 
 def _own_loss(logits_NK: torch.Tensor, task: str, generator: torch.Generator) -> torch.Tensor:

@@ -147,7 +147,7 @@ def _pruned(
     side = bundle.manifest.preprocess
     name = bundle.manifest.model["name"]
     example_NCHW = torch.zeros(2, 3, side.height, side.width)
-    copy = deepcopy(module).to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    copy = deepcopy(module).to(memory_format=torch.contiguous_format).eval()
     rules = Rules(
         config.importance, config.round_to, config.max_layer_ratio, config.global_ranking, original
     )
