@@ -32,8 +32,8 @@ NETWORKS = (
     "tf_efficientnet_lite0",
     "mobilenetv3_small_100",
     "compact/resnet18",
-    "densenet121",
-    "resnext26ts",
+    pytest.param("densenet121", marks=pytest.mark.slow),
+    pytest.param("resnext26ts", marks=pytest.mark.slow),
     "torchvision/resnet18",
 )
 
