@@ -44,7 +44,7 @@ class Config(Tuning):
     by: Literal["operations", "parameters", "latency"] = "operations"
     """Of what: multiply-adds, parameters, or the time of one photo in ONNX Runtime, measured."""
 
-    importance: Literal["magnitude", "taylor", "bn_scale"] = "magnitude"
+    importance: Literal["magnitude", "taylor", "bn_scale"] = "taylor"
     """What a channel is worth: size of its weights, effect on the loss, or its batch norm's
     scale."""
 
