@@ -267,7 +267,9 @@ def _out(numbers: list[int]) -> int:
 def _importance(kind: str) -> Any:
     tp = require("torch_pruning", extra="prune")
     if kind == "taylor":
-        return tp.importance.GroupTaylorImportance()
+        # An effect on the loss can be compared between layers as it is; divided by the layer's mean
+        # it can't: 81.2 against 74.5 % of macro F1 (see docs/decisions/0010).
+        return tp.importance.GroupTaylorImportance(normalizer=None, group_reduction="sum")
     if kind == "bn_scale":
         return tp.importance.BNScaleImportance()
     return tp.importance.GroupMagnitudeImportance(p=2)
