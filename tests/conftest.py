@@ -171,6 +171,15 @@ def tiny(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="session")
+def tiny_efficientnet(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """As `tiny`, with SiLU, squeeze-excite and depthwise convolutions."""
+    from support.tiny import train_tiny
+
+    out = tmp_path_factory.mktemp("tiny") / "efficientnet"
+    return train_tiny(photos, out, "test_efficientnet")
+
+
+@pytest.fixture(scope="session")
 def tiny_onnx(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """`tiny`, exported."""
     import pocketlens as pl

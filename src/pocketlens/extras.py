@@ -15,6 +15,7 @@ MODULES: Final = {
     "train": ("torch", "torchvision", "timm"),
     "onnx": ("onnx", "onnxscript"),
     "openvino": ("openvino", "nncf"),
+    "prune": ("torch_pruning",),
     "track": ("tensorboard", "wandb", "mlflow"),
     "scale": ("optuna", "sqlalchemy", "psycopg"),
 }

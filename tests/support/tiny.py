@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pocketlens as pl
@@ -13,6 +14,6 @@ CONFIG = TrainConfig(
 )
 
 
-def train_tiny(photos: Path, out: Path) -> Bundle:
+def train_tiny(photos: Path, out: Path, model: str = CONFIG.model) -> Bundle:
     """A network of 0.4 M parameters that tells the made-up shapes apart."""
-    return pl.train(photos, out=out, config=CONFIG)
+    return pl.train(photos, out=out, config=replace(CONFIG, model=model))

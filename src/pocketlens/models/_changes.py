@@ -79,7 +79,59 @@ def set_widths(module: torch.nn.Module, change: Mapping[str, Any]) -> None:
             layer.bias = nn.Parameter(torch.zeros(shape[0]))
 
 
+def exchange_activations(module: torch.nn.Module, change: Mapping[str, Any]) -> None:
+    """Put cheap activations in the place of smooth ones; weights keep their names.
+
+    Args:
+        change: `to`: `relu6` or `relu`; `se`, what becomes of squeeze-excite: `keep` it as it is,
+            `simplify` it (hard sigmoid, ReLU inside) or `remove` it.
+    """
+    from torch import nn
+
+    new, treatment = {"relu": nn.ReLU, "relu6": nn.ReLU6}[change["to"]], change["se"]
+    if treatment not in ("keep", "simplify", "remove"):
+        raise ValueError(f"se is {treatment!r}")
+    inside: set[nn.Module] = set()
+    for path, layer in list(module.named_modules()):
+        gate = _gate_of(layer)
+        if gate is None or layer in inside:
+            continue
+        inside.update(layer.modules())
+        if treatment == "remove":
+            parent, _, name = path.rpartition(".")
+            setattr(module.get_submodule(parent), name, nn.Identity())
+        elif treatment == "simplify":
+            _exchange_children(layer, nn.ReLU)
+            setattr(layer, gate, nn.Hardsigmoid())
+    for layer in list(module.modules()):
+        if layer not in inside:
+            _exchange_children(layer, new)
+
+
+def _gate_of(layer: torch.nn.Module) -> str | None:
+    """Name of what makes the factors, where a layer is a squeeze-excite block (or of its kind)."""
+    for name in ("gate", "scale_activation"):  # of timm, of torchvision
+        if type(getattr(layer, name, None)).__name__ in _GATES:
+            return name
+    return None
+
+
+def _exchange_children(layer: torch.nn.Module, new: Callable[[], torch.nn.Module]) -> None:
+    for name, child in list(layer.named_children()):
+        if type(child).__name__ in _SMOOTH:
+            setattr(layer, name, new())
+
+
+#: Layers that are exchanged: torch's and timm's own, by the names of their classes.
+_SMOOTH: Final = frozenset(
+    "SiLU Swish SwishMe Hardswish HardSwish HardSwishMe GELU GELUTanh QuickGELU Mish MishMe "
+    "HardMish HardMishMe ELU CELU LeakyReLU PReLU".split()
+)
+#: What a squeeze-excite block makes its factors with.
+_GATES: Final = frozenset("Sigmoid Hardsigmoid HardSigmoid HardSigmoidMe".split())
+
 #: Kind of a change -> what makes it.
 _KINDS: Final[dict[str, Callable[[torch.nn.Module, Mapping[str, Any]], None]]] = {
     "widths": set_widths,
+    "activations": exchange_activations,
 }
