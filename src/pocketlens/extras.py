@@ -14,6 +14,8 @@ from pocketlens.core.errors import MissingExtraError
 MODULES: Final = {
     "train": ("torch", "torchvision", "timm"),
     "onnx": ("onnx", "onnxscript"),
+    "torchao": ("torch", "torchao"),
+    "executorch": ("torch", "torchao", "executorch"),
     "track": ("tensorboard", "wandb", "mlflow"),
     "scale": ("optuna", "sqlalchemy", "psycopg"),
 }

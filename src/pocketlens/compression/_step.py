@@ -107,6 +107,7 @@ class Context:
         operations: parameters and multiply-adds of a module for this bundle's input.
         latency: milliseconds of one photo for each of some bundles, measured in turns.
         work: a directory that stays when the step is interrupted.
+        cpu_flags: features of this processor that decide how INT8 is computed.
     """
 
     out: Path
@@ -117,6 +118,7 @@ class Context:
     operations: Callable[[torch.nn.Module], tuple[int, int]]
     latency: Callable[[Mapping[str, Path]], Mapping[str, float]]
     work: Path
+    cpu_flags: tuple[str, ...] = ()
 
 
 def finish(

@@ -18,6 +18,7 @@ from pocketlens.core.errors import BundleError, UserError
 from pocketlens.core.predictor import available_cores
 from pocketlens.explain.choice import Choice
 from pocketlens.measures.latency import measure_latency
+from pocketlens.measures.machine import describe_machine
 from pocketlens.measures.operations import count_operations
 from pocketlens.progress import say, warn
 from pocketlens.workflows._calibrating import calibration_source
@@ -194,6 +195,7 @@ def _make(order: _Order, calibrate: Callable[..., Any], work: Path) -> Bundle:
             operations=lambda module: count_operations(module, side.height, side.width),
             latency=lambda bundles: _latency(bundles, photos.found, order.threads),
             work=work if step.trains else Path(folder) / "work",
+            cpu_flags=tuple(describe_machine()["cpu_flags"]),
         )
         made: Bundle = step.plugin.apply(prepared, step.config, context)
         manifest = made.manifest
