@@ -1,4 +1,4 @@
-"""What the INT8 methods of PyTorch share: calibrating, training, and a bundle that reopens alike."""
+"""What PyTorch's INT8 methods share: calibrating, training, a bundle that reopens alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""INT8 by PyTorch's eager mode, trained with fake quantization, for networks made for it (compact/*)."""
+"""INT8 by PyTorch's eager mode, trained with fake quantization, for compact/*."""
 
 from __future__ import annotations
 

@@ -209,7 +209,8 @@ def unpack(network: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> tor
     if left or next(scales, None) is not None:
         raise KeyError(f"nothing needs {next(iter(left), 'a further scale')}")
     with quiet():
-        network.load_state_dict({**state, **filled})
+        state.update(filled)  # a dictionary of its own: it knows its layers' versions
+        network.load_state_dict(state)
     return network
 
 
