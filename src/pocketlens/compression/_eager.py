@@ -20,8 +20,3 @@ def refuse_others(bundle: Bundle, way: Any, method: str) -> None:
             f"{method} needs a network with quantization stubs (compact/*), which {model['name']} "
             "has not; use onnx-static or pt2e-static for it"
         )
-
-
-def description(way: Any, *, reduce_range: bool) -> dict[str, Any]:
-    """How it was quantized, for the manifest."""
-    return {"flow": "eager", "engine": way.engine(), "reduce_range": reduce_range}

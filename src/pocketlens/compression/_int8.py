@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -194,7 +193,7 @@ def train_quantized(
         The converted network, and lines for the lineage.
     """
     runtime = plugins.load("runtimes", "torch-int8")
-    started = way.convert(deepcopy(prepared))
+    started = way.convert(prepared)
     learner = student(prepared, way)
     late = config.observe * config.epochs, config.batch_statistics * config.epochs
 
@@ -206,7 +205,7 @@ def train_quantized(
     if tuned.kept_start:
         return started, {**facts, "kept": "start"}
     # Integer kernels round where fake quantization doesn't: what is shipped is compared.
-    converted = way.convert(deepcopy(learner.network))
+    converted = way.convert(learner.network)
     before, after = (context.score(runtime.session_of(net)) for net in (started, converted))
     facts |= {"int8_start": before, "int8_trained": after}
     if after < before:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from pocketlens import plugins
-from pocketlens.compression._eager import description, refuse_others
+from pocketlens.compression._eager import refuse_others
 from pocketlens.compression._int8 import (
     QuantizedTuning,
     calibrate_for_training,
@@ -62,7 +62,7 @@ def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
         "eager-qat",
         config,
         converted,
-        quantization=description(way, reduce_range=reduce_range),
+        quantization=way.description(reduce_range=reduce_range),
         calibration=calibration,
         facts={**calibration.facts(num_used), **facts},
         split=calibration.split,

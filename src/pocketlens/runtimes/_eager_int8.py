@@ -137,6 +137,11 @@ def convert(network: torch.nn.Module) -> torch.nn.Module:
     return converted
 
 
+def description(*, reduce_range: bool) -> dict[str, Any]:
+    """How a network was quantized, for the manifest."""
+    return {"flow": "eager", "engine": engine(), "reduce_range": reduce_range}
+
+
 def rebuild(
     module: torch.nn.Module,
     model: Mapping[str, Any],

@@ -1,0 +1,371 @@
+"""Quantization of exported programs (PT2E) by torchao, for its x86 and ExecuTorch's XNNPACK kernels.
+
+What torchao 0.18 gets wrong when such a program is trained is put right here. Batch norm next to a
+convolution is rewritten with an epsilon of 1e-5 and a momentum of 0.1 whatever it had, and into
+training mode whatever was asked for; switching modes rewrites dropout and batch norm from a pattern,
+with the pattern's numbers instead of their own; and folding batch norm into the weights takes that
+epsilon again, half a minute, and for x86 gives other answers than were trained. A network whose
+epsilon is 1e-3 (EfficientNet, MobileNet) then computes something else. So numbers are kept, modes
+switched and batch norm folded in the program's own steps.
+"""
+
+from __future__ import annotations
+
+import logging
+import operator
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from pocketlens.core.errors import BundleError, UserError
+from pocketlens.extras import require
+
+if TYPE_CHECKING:
+    import torch
+
+#: Whose kernels the program is for -> the extra that brings the rules.
+QUANTIZERS: Final = {"x86": "torchao", "xnnpack": "executorch"}
+
+#: Smallest scales. torchao's 2^-12 for weights leaves channels of small weights a few bits.
+_EPS: Final = {"activations": 2.0**-16, "weights": 2.0**-24}
+#: Scales of batch norm nearer to zero than this would be divided by as if they were zero.
+_LEAST_GAMMA: Final = 1e-5
+
+
+def prepare(
+    module: torch.nn.Module,
+    size: tuple[int, int],
+    *,
+    quantizer: str = "x86",
+    ranges: str = "histogram",
+    reduce_range: bool = False,
+    train: bool = False,
+) -> Any:
+    """The network as an exported program with observers, or with fake quantization for training.
+
+    Args:
+        module: the float network; it stays as it is.
+        size: height and width of its input; the batch may be any.
+        ranges: how activation ranges are found: `histogram` or `minmax`.
+        reduce_range: 7 bits for activations (x86 without VNNI).
+        train: batch norm stays a step of its own.
+
+    Raises:
+        UserError: the network can't be exported.
+        MissingExtraError: torchao or executorch isn't installed.
+    """
+    require("torchao", extra="torchao")
+    from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e, prepare_qat_pt2e
+
+    rules = _rules(quantizer, ranges, reduce_range=reduce_range, train=train)
+    with quiet():
+        program = _export(module, size)
+        if not train:
+            return prepare_pt2e(program, rules)
+        norms = {node.args[3].target: node.args for node in _norms(program)}
+        prepared = prepare_qat_pt2e(program, rules)
+        for node in _norms(prepared):
+            before = norms[node.args[3].target]
+            _set_epsilon(prepared, node, before[7])
+            node.update_arg(6, before[6])
+            gamma = _get(prepared, node.args[1].target).data
+            small = gamma.abs() < _LEAST_GAMMA
+            gamma[small] = _LEAST_GAMMA
+        switch(prepared, training=False, frozen=False)
+        prepared.recompile()
+    return prepared
+
+
+def _export(module: torch.nn.Module, size: tuple[int, int]) -> Any:
+    import torch
+
+    example = torch.zeros(2, 3, *size)
+    batch = torch.export.Dim("batch", min=1)
+    try:
+        exported = torch.export.export(
+            deepcopy(module).eval(), (example,), dynamic_shapes=({0: batch},)
+        )
+    except Exception as error:  # torch.export raises whatever it comes across
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        raise UserError(
+            f"PyTorch can't export this network ({reason}); quantize its ONNX file: onnx-static"
+        ) from error
+    return exported.module(check_guards=False)
+
+
+def _rules(quantizer: str, ranges: str, *, reduce_range: bool, train: bool) -> Any:
+    from torchao.quantization.pt2e import (
+        FakeQuantize,
+        HistogramObserver,
+        MinMaxObserver,
+        MovingAveragePerChannelMinMaxObserver,
+        PerChannelMinMaxObserver,
+    )
+
+    rules: Any
+    if quantizer == "x86":
+        from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
+
+        rules = x86.X86InductorQuantizer()
+        config = x86.get_default_x86_inductor_quantization_config(
+            is_qat=train, reduce_range=reduce_range
+        )
+    else:
+        name = "executorch.backends.xnnpack.quantizer.xnnpack_quantizer"
+        require("executorch", extra=QUANTIZERS["xnnpack"])
+        xnnpack = require(name, extra=QUANTIZERS["xnnpack"])
+        rules = xnnpack.XNNPACKQuantizer()
+        config = xnnpack.get_symmetric_quantization_config(is_per_channel=True, is_qat=train)
+    observer = {"histogram": HistogramObserver, "minmax": MinMaxObserver}[ranges]
+    if train:
+        activation = FakeQuantize.with_args(observer=observer, eps=_EPS["activations"])
+        # The weights' range is that of the weights as they are, not of those of earlier steps.
+        weight = FakeQuantize.with_args(
+            observer=MovingAveragePerChannelMinMaxObserver,
+            averaging_constant=1.0,
+            eps=_EPS["weights"],
+        )
+    else:
+        activation = observer.with_args(eps=_EPS["activations"])
+        weight = PerChannelMinMaxObserver.with_args(eps=_EPS["weights"])
+    given = replace(config.input_activation, observer_or_fake_quant_ctr=activation)
+    return rules.set_global(
+        replace(
+            config,
+            input_activation=given,
+            output_activation=given,
+            weight=replace(config.weight, observer_or_fake_quant_ctr=weight),
+        )
+    )
+
+
+def moving_average(like: Any) -> Any:
+    """An observer for training, of the same type and range of integers as another one."""
+    from torchao.quantization.pt2e import MovingAverageMinMaxObserver
+
+    return MovingAverageMinMaxObserver(
+        dtype=like.dtype,
+        qscheme=like.qscheme,
+        quant_min=like.quant_min,
+        quant_max=like.quant_max,
+        eps=_EPS["activations"],
+    )
+
+
+def switch(network: Any, *, training: bool, frozen: bool) -> None:
+    """Put a program into a mode, in the steps that know two: batch norm and dropout.
+
+    Args:
+        frozen: batch norm uses its running figures, and leaves them, in training too.
+    """
+    changed = False
+    for node in network.graph.nodes:
+        place, wanted = _MODES.get(str(node.target), (0, 0))
+        if place:
+            value = training and not (frozen and wanted)
+            changed |= node.args[place] is not value
+            node.update_arg(place, value)
+    if changed:
+        network.recompile()
+
+
+#: Steps that know two modes -> which argument says so, and whether freezing holds them back.
+_MODES: Final = {
+    "aten.batch_norm.default": (5, 1),
+    "aten.dropout.default": (2, 0),
+    "aten.dropout_.default": (2, 0),
+}
+
+
+def convert(network: Any) -> Any:
+    """The prepared program with 8-bit weights between quantize and dequantize steps.
+
+    The prepared one stays as it is.
+    """
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
+
+    copied = deepcopy(network)
+    with quiet():
+        switch(copied, training=False, frozen=False)
+        _fold_norms(copied)
+        return convert_pt2e(copied)
+
+
+def _fold_norms(program: Any) -> None:
+    """Put each batch norm behind a convolution into its weights, as training computed them.
+
+    torchao would do so too, in half a minute, and with an epsilon of its own.
+    """
+    import torch
+
+    for number, norm in enumerate(_norms(program)):
+        source, bias = norm.args[0], torch.zeros(())
+        if str(source.target) == "aten.add.Tensor":
+            bias = _get(program, source.args[1].args[0].target)
+            source = source.args[0]
+        if str(source.target) != "aten.div.Tensor":
+            continue  # it stands alone
+        conv = source.args[0]
+        fake = conv.args[1] if conv.args[1].op == "call_module" else conv
+        scaled = fake.args[0] if fake is not conv else conv.args[1]
+        gamma, beta, mean, variance = (_get(program, node.target) for node in norm.args[1:5])
+        factor = gamma / torch.sqrt(variance + norm.args[7])
+        weight = _get(program, scaled.args[0].target)
+        axes = [1] * weight.ndim
+        axes[1 if "transpose" in str(conv.target) else 0] = -1
+        with program.graph.inserting_before(fake):
+            node = _constant(program, f"folded_weight_{number}", weight * factor.reshape(axes))
+            fake.replace_input_with(scaled, node)
+        with program.graph.inserting_before(conv):
+            node = _constant(program, f"folded_bias_{number}", (bias - mean) * factor + beta)
+            conv.args = (*conv.args[:2], node, *conv.args[3:])
+        norm.replace_all_uses_with(conv)
+    program.graph.eliminate_dead_code()
+    program.recompile()
+
+
+def _constant(program: Any, name: str, value: torch.Tensor) -> Any:
+    program.register_buffer(name, value.detach())
+    node = program.graph.get_attr(name)
+    node.meta["val"] = value.detach()
+    return node
+
+
+def _norms(program: Any) -> list[Any]:
+    return [node for node in program.graph.nodes if str(node.target) == "aten.batch_norm.default"]
+
+
+def _set_epsilon(program: Any, norm: Any, epsilon: float) -> None:
+    """Of a batch norm, and of the square root by which the convolution before it is scaled."""
+    norm.update_arg(7, epsilon)
+    variance = norm.args[4].target
+    for node in program.graph.nodes:
+        if node.op == "get_attr" and node.target == variance:
+            for user in list(node.users):
+                if str(user.target) == "aten.add.Tensor":
+                    user.update_arg(1, epsilon)
+
+
+def description(quantizer: str, *, reduce_range: bool, train: bool) -> dict[str, Any]:
+    """How a program was quantized, for the manifest."""
+    return {
+        "flow": "pt2e",
+        "quantizer": quantizer,
+        "training": train,
+        "reduce_range": reduce_range,
+    }
+
+
+def rebuild(
+    module: torch.nn.Module,
+    model: Mapping[str, Any],
+    described: Mapping[str, Any],
+    size: tuple[int, int],
+) -> Any:
+    """A converted program of the right steps, whose numbers mean nothing yet.
+
+    Raises:
+        BundleError: the description names an unknown quantizer.
+    """
+    import torch
+
+    quantizer, train = described["quantizer"], described["training"]
+    if quantizer not in QUANTIZERS or not isinstance(train, bool):
+        raise BundleError(
+            f"the manifest's model was quantized for {quantizer!r}, which this pocketlens doesn't "
+            f"know (it knows {', '.join(QUANTIZERS)}); update pocketlens"
+        )
+    prepared = prepare(module, size, quantizer=quantizer, ranges="minmax", train=train)
+    with torch.no_grad():
+        prepared(torch.zeros(2, 3, *size))  # scales of each channel get their shapes
+    return convert(prepared)
+
+
+def pack(network: Any) -> dict[str, torch.Tensor]:
+    """All numbers of a converted program as tensors.
+
+    Tensors are named as the program names them; scales and zero points of activations are one
+    tensor each, in the order of the steps.
+    """
+    import torch
+
+    packed: dict[str, torch.Tensor] = {}
+    for name, value, is_zero_point in _numbers(network):
+        if is_zero_point:
+            assert not value.any(), "weights are symmetric"
+        else:
+            packed[name] = value.detach().clone(memory_format=torch.contiguous_format)
+    steps = _rescalings(network)
+    packed["activations.scale"] = torch.tensor([node.args[1] for node in steps])
+    packed["activations.zero_point"] = torch.tensor(
+        [node.args[2] for node in steps], dtype=torch.int16
+    )
+    return packed
+
+
+def unpack(network: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
+    """Put packed numbers into a converted program.
+
+    Raises:
+        KeyError: one is missing, or one too many is there.
+        RuntimeError: a shape or type that doesn't fit.
+    """
+    left = dict(tensors)
+    scales = left.pop("activations.scale").tolist()
+    zeros = left.pop("activations.zero_point").tolist()
+    steps = _rescalings(network)
+    if not len(steps) == len(scales) == len(zeros):
+        raise RuntimeError(f"{len(steps)} steps rescale, there are {len(scales)} scales for them")
+    for node, scale, zero in zip(steps, scales, zeros, strict=True):
+        node.update_arg(1, scale)
+        node.update_arg(2, zero)
+    for name, value, is_zero_point in _numbers(network):
+        if is_zero_point:
+            value.zero_()
+            continue
+        new = left.pop(name)
+        if (new.shape, new.dtype) != (value.shape, value.dtype):
+            raise RuntimeError(f"{name} is {tuple(new.shape)} {new.dtype}, not as the network's")
+        value.data = new
+    if left:
+        raise KeyError(f"nothing needs {next(iter(left))}")
+    network.recompile()
+    return network
+
+
+def _numbers(program: Any) -> Iterator[tuple[str, torch.Tensor, bool]]:
+    """Tensors that the program reads, by name; whether they are zero points of weights."""
+    seen = set()
+    for node in program.graph.nodes:
+        if node.op != "get_attr" or node.target in seen or not node.users:
+            continue
+        seen.add(node.target)
+        zero_point = any(
+            "_per_channel" in str(user.target) and user.args[2] is node for user in node.users
+        )
+        yield node.target, _get(program, node.target), zero_point
+
+
+def _rescalings(program: Any) -> list[Any]:
+    return [node for node in program.graph.nodes if "_per_tensor.default" in str(node.target)]
+
+
+def _get(program: Any, name: str) -> Any:
+    return operator.attrgetter(name)(program)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep notices of torch and torchao about themselves from the user."""
+    logger = logging.getLogger("torch.utils._pytree")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
