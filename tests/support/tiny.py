@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pocketlens as pl
@@ -16,3 +17,8 @@ CONFIG = TrainConfig(
 def train_tiny(photos: Path, out: Path) -> Bundle:
     """A network of 0.4 M parameters that tells the made-up shapes apart."""
     return pl.train(photos, out=out, config=CONFIG)
+
+
+def train_tiny_as(name: str, photos: Path, out: Path) -> Bundle:
+    """A narrow network of another kind, for methods that are for such networks only."""
+    return pl.train(photos, out=out, config=replace(CONFIG, model=name, width=0.25))

@@ -120,8 +120,8 @@ def calibrate_for_training(
     for _, _, fake in places:
         fake.enable_fake_quant()  # type: ignore[operator]
         scale, zero_point = fake.calculate_qparams()  # type: ignore[operator]
-        fake.scale.resize_(scale.shape).copy_(scale)  # type: ignore[operator, union-attr]
-        fake.zero_point.resize_(zero_point.shape).copy_(zero_point)  # type: ignore[operator, union-attr]
+        fake.scale.resize_(scale.shape).copy_(scale)  # type: ignore[operator]
+        fake.zero_point.resize_(zero_point.shape).copy_(zero_point)  # type: ignore[operator]
     if not all(bool(torch.isfinite(fake.scale).all()) for _, _, fake in places):  # type: ignore[arg-type]
         raise UserError("calibration gave a range without end: the network answers with NaN")
     return num_used

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pocketlens import plugins
 from pocketlens.core.errors import UserError
+from pocketlens.extras import require
 
 if TYPE_CHECKING:
     import torch
@@ -60,21 +61,21 @@ def prepare(
         ranges: how activation ranges are found: `histogram` or `minmax`.
         reduce_range: 7 bits for activations, so that sums of two products fit 16 bits.
     """
-    from torch.ao import quantization as ao
+    ao: Any = require("torch.ao.quantization", extra="train")
 
     family = plugins.load("models", str(model["family"]))
     with quiet():
         fused = family.fuse(module, train=train)
         fused.qconfig = _qconfig(ranges, reduce_range=reduce_range, train=train)
         make = ao.prepare_qat if train else ao.prepare
-        prepared: torch.nn.Module = make(fused, inplace=True)  # type: ignore[no-untyped-call]
+        prepared: torch.nn.Module = make(fused, inplace=True)
     return prepared.eval()
 
 
 def _qconfig(ranges: str, *, reduce_range: bool, train: bool) -> Any:
     import torch
-    from torch.ao import quantization as ao
 
+    ao: Any = require("torch.ao.quantization", extra="train")
     observer = {"histogram": ao.HistogramObserver, "minmax": ao.MinMaxObserver}[ranges]
     activation = {
         "dtype": torch.quint8,
@@ -90,8 +91,8 @@ def _qconfig(ranges: str, *, reduce_range: bool, train: bool) -> Any:
     }
     if not train:
         return ao.QConfig(
-            activation=observer.with_args(**activation),  # type: ignore[attr-defined]
-            weight=ao.PerChannelMinMaxObserver.with_args(**weight),  # type: ignore[attr-defined]
+            activation=observer.with_args(**activation),
+            weight=ao.PerChannelMinMaxObserver.with_args(**weight),
         )
     # The weights' range is that of the weights as they are, not of those of earlier steps.
     weight |= {"observer": ao.MovingAveragePerChannelMinMaxObserver, "averaging_constant": 1.0}
@@ -103,9 +104,8 @@ def _qconfig(ranges: str, *, reduce_range: bool, train: bool) -> Any:
 
 def moving_average(like: Any) -> Any:
     """An observer for training, of the same type and range of integers as another one."""
-    from torch.ao.quantization import MovingAverageMinMaxObserver
-
-    return MovingAverageMinMaxObserver(
+    ao: Any = require("torch.ao.quantization", extra="train")
+    return ao.MovingAverageMinMaxObserver(
         dtype=like.dtype,
         qscheme=like.qscheme,
         quant_min=like.quant_min,
@@ -129,11 +129,12 @@ def switch(network: torch.nn.Module, *, training: bool, frozen: bool) -> None:
 def convert(network: torch.nn.Module) -> torch.nn.Module:
     """The prepared network with integer layers; the prepared one stays as it is."""
     import torch
-    from torch.ao import quantization as ao
+
+    ao: Any = require("torch.ao.quantization", extra="train")
 
     torch.backends.quantized.engine = engine()
     with quiet():
-        converted: torch.nn.Module = ao.convert(network.eval())  # type: ignore[no-untyped-call]
+        converted: torch.nn.Module = ao.convert(network.eval())
     return converted
 
 

@@ -2,8 +2,8 @@
 
 What torchao 0.18 gets wrong when such a program is trained is put right here. Batch norm next to a
 convolution is rewritten with an epsilon of 1e-5 and a momentum of 0.1 whatever it had, and into
-training mode whatever was asked for; switching modes rewrites dropout and batch norm from a pattern,
-with the pattern's numbers instead of their own; and folding batch norm into the weights takes that
+training mode whatever was asked for; switching modes rewrites dropout and batch norm from patterns,
+with the patterns' numbers instead of their own; and folding batch norm into the weights takes that
 epsilon again, half a minute, and for x86 gives other answers than were trained. A network whose
 epsilon is 1e-3 (EfficientNet, MobileNet) then computes something else. So numbers are kept, modes
 switched and batch norm folded in the program's own steps.
