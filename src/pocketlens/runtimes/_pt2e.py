@@ -1,4 +1,4 @@
-"""Quantization of exported programs (PT2E) by torchao, for its x86 and ExecuTorch's XNNPACK kernels.
+"""Quantization of exported programs (PT2E) by torchao, for its x86 or ExecuTorch's XNNPACK kernels.
 
 What torchao 0.18 gets wrong when such a program is trained is put right here. Batch norm next to a
 convolution is rewritten with an epsilon of 1e-5 and a momentum of 0.1 whatever it had, and into
