@@ -15,7 +15,6 @@ from pocketlens.compression._int8 import (
 )
 from pocketlens.compression._step import Context
 from pocketlens.core.bundle import Bundle
-from pocketlens.extras import require
 
 EXTRA = "torchao"
 TAKES: Final = ("torch", "float32")
@@ -43,8 +42,8 @@ def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
         UserError: no photos, or a network that PyTorch can't export.
         MissingExtraError: torchao, or executorch for `xnnpack`, isn't installed.
     """
-    require("torchao", extra=EXTRA)
     way = plugins.load("runtimes", "torch-int8").flow("pt2e")
+    way.require_for(config.quantizer)
     reduce_range = config.quantizer == "x86" and needs_reduced_range(context.cpu_flags)
     side = bundle.manifest.preprocess
     calibration = context.calibration(config.num_images, config.seed)

@@ -42,6 +42,7 @@ __all__ = [
     "pack",
     "prepare",
     "rebuild",
+    "require_for",
     "switch",
     "unpack",
 ]
@@ -53,6 +54,18 @@ QUANTIZERS: Final = {"x86": "torchao", "xnnpack": "executorch"}
 _EPS: Final = {"activations": 2.0**-16, "weights": 2.0**-24}
 #: Scales of batch norm nearer to zero than this would be divided by as if they were zero.
 _LEAST_GAMMA: Final = 1e-5
+
+
+def require_for(quantizer: str) -> None:
+    """What a quantizer needs.
+
+    Raises:
+        MissingExtraError: it isn't installed.
+    """
+    with quiet():
+        require("torchao", extra="torchao")
+        if quantizer == "xnnpack":
+            require("executorch", extra=QUANTIZERS[quantizer])
 
 
 def prepare(
@@ -77,7 +90,7 @@ def prepare(
         UserError: the network can't be exported.
         MissingExtraError: torchao or executorch isn't installed.
     """
-    require("torchao", extra="torchao")
+    require_for(quantizer)
     from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e, prepare_qat_pt2e
 
     rules = _rules(quantizer, ranges, reduce_range=reduce_range, train=train)
@@ -137,7 +150,6 @@ def _rules(quantizer: str, ranges: str, *, reduce_range: bool, train: bool) -> A
         )
     else:
         name = "executorch.backends.xnnpack.quantizer.xnnpack_quantizer"
-        require("executorch", extra=QUANTIZERS["xnnpack"])
         xnnpack = require(name, extra=QUANTIZERS["xnnpack"])
         rules = xnnpack.XNNPACKQuantizer()
         config = xnnpack.get_symmetric_quantization_config(is_per_channel=True, is_qat=train)
