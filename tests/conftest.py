@@ -185,3 +185,19 @@ def tiny_onnx(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     import pocketlens as pl
 
     return pl.export(tiny, runtime="onnx", out=tmp_path_factory.mktemp("tiny") / "onnx")
+
+
+@pytest.fixture(scope="session")
+def tiny_as(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
+    """`tiny_as("compact/resnet18")`: like `tiny`, of another network; each is trained once."""
+    from support.tiny import train_tiny_as
+
+    made: dict[str, Any] = {}
+
+    def get(name: str) -> Any:
+        if name not in made:
+            out = tmp_path_factory.mktemp("tiny") / "float"
+            made[name] = train_tiny_as(name, photos, out)
+        return made[name]
+
+    return get

@@ -16,6 +16,8 @@ MODULES: Final = {
     "onnx": ("onnx", "onnxscript"),
     "openvino": ("openvino", "nncf"),
     "prune": ("torch_pruning",),
+    "torchao": ("torch", "torchao"),
+    "executorch": ("torch", "torchao", "executorch"),
     "track": ("tensorboard", "wandb", "mlflow"),
     "scale": ("optuna", "sqlalchemy", "psycopg"),
 }

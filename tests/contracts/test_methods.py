@@ -32,9 +32,22 @@ def apply(method: str, bundle: Bundle, photos: Path, out: Path, **options: Any) 
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_method(method: str, request: pytest.FixtureRequest, photos: Path, tmp_path: Path) -> None:
+def test_method(
+    method: str,
+    request: pytest.FixtureRequest,
+    tiny_as: Callable[[str], Bundle],
+    photos: Path,
+    tmp_path: Path,
+) -> None:
     name = "tiny_efficientnet" if method in ON_EFFICIENTNET else "tiny"
     tiny: Bundle = request.getfixturevalue(name)
+    # A method that is for few networks names one.
+    suits = getattr(plugins.load("compression", method), "SUITS", None)
+    if suits is not None:
+        with pytest.raises(UserError, match=r"use .* for it"):
+            apply(method, tiny, photos, tmp_path / "unsuited")
+        assert not (tmp_path / "unsuited").exists()
+        tiny = tiny_as(suits)
     result = apply(method, tiny, photos, tmp_path / "a")
     manifest, parent = result.manifest, tiny.manifest
     assert manifest.lineage.method == method

@@ -17,3 +17,8 @@ CONFIG = TrainConfig(
 def train_tiny(photos: Path, out: Path, model: str = CONFIG.model) -> Bundle:
     """A network of 0.4 M parameters that tells the made-up shapes apart."""
     return pl.train(photos, out=out, config=replace(CONFIG, model=model))
+
+
+def train_tiny_as(name: str, photos: Path, out: Path) -> Bundle:
+    """A narrow network of another kind, for methods that are for such networks only."""
+    return pl.train(photos, out=out, config=replace(CONFIG, model=name, width=0.25))

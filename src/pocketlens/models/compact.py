@@ -67,16 +67,22 @@ def build(name: str, num_classes: int, config: Config) -> torch.nn.Module:
     return changed(made, config)
 
 
-def fuse(module: torch.nn.Module) -> torch.nn.Module:
-    """A copy for inference where convolution, batch norm and ReLU are one, ready for `prepare`."""
+def fuse(module: torch.nn.Module, *, train: bool = False) -> torch.nn.Module:
+    """A copy where convolution, batch norm and ReLU are one, ready for `prepare`.
+
+    Args:
+        train: keep batch norm as a part of the layers, for `prepare_qat`; the copy is then in
+            training mode. Else it is folded into the weights, for inference.
+    """
     require("torch", extra=EXTRA)
-    from torch.ao.quantization import fuse_modules
+    from torch.ao.quantization import fuse_modules, fuse_modules_qat
 
     from pocketlens.models._resnet import CompactResNet
 
     assert isinstance(module, CompactResNet)
-    fused: torch.nn.Module = fuse_modules(  # type: ignore[no-untyped-call]
-        deepcopy(module).eval(), module.fuse_groups(), inplace=True
+    fuse_groups = fuse_modules_qat if train else fuse_modules
+    fused: torch.nn.Module = fuse_groups(  # type: ignore[no-untyped-call]
+        deepcopy(module).train(train), module.fuse_groups(), inplace=True
     )
     return fused
 

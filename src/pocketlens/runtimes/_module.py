@@ -25,9 +25,28 @@ def restore(bundle: Bundle) -> torch.nn.Module:
     require("torch", extra="train")
     from safetensors.torch import load_file
 
+    if bundle.manifest.runtime != "torch":
+        raise BundleError(
+            f"{bundle.path} is a {bundle.manifest.runtime} bundle, this needs a torch one"
+        )
+    module = build(bundle)
+    try:
+        module.load_state_dict(load_file(bundle.file(WEIGHTS)))
+    except RuntimeError as error:
+        raise BundleError(
+            f"{bundle.path}: the weights don't fit {bundle.manifest.model['name']}; was it made "
+            "with another version of timm?"
+        ) from error
+    return module.eval()
+
+
+def build(bundle: Bundle) -> torch.nn.Module:
+    """The float network that a bundle's manifest describes, in evaluation mode, without weights.
+
+    Raises:
+        BundleError: the description names no network.
+    """
     manifest = bundle.manifest
-    if manifest.runtime != "torch":
-        raise BundleError(f"{bundle.path} is a {manifest.runtime} bundle, this needs a torch one")
     missing = [key for key in ("family", "name") if not isinstance(manifest.model.get(key), str)]
     if missing:
         raise BundleError(f"{bundle.path}: the manifest's model has no {missing[0]}")
@@ -37,11 +56,4 @@ def restore(bundle: Bundle) -> torch.nn.Module:
         raise BundleError(f"{bundle.path}: no network is called {manifest.model['name']!r}")
     config = plugins.configure(family, dict(manifest.model.get("config", {})))
     module: torch.nn.Module = family.build(manifest.model["name"], len(manifest.classes), config)
-    try:
-        module.load_state_dict(load_file(bundle.file(WEIGHTS)))
-    except RuntimeError as error:
-        raise BundleError(
-            f"{bundle.path}: the weights don't fit {manifest.model['name']}; was it made with "
-            "another version of timm?"
-        ) from error
     return module.eval()

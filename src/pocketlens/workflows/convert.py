@@ -44,7 +44,7 @@ def export(
         return copy_bundle(source, target, overwrite=overwrite)
     if not hasattr(plugin, "export"):
         raise UserError(
-            f"nothing can be exported to {runtime}; it is what training writes. Runtimes to "
+            f"nothing can be exported to {runtime}; it is what {_makers(runtime)}. Runtimes to "
             f"export to: {', '.join(_exporting())}"
         )
     config = plugins.configure(plugin, options)
@@ -158,6 +158,16 @@ def _import_by_name(
     )
     state = {k: v.contiguous() for k, v in module.state_dict().items()}
     return write_bundle(target, manifest, {"model.safetensors": save(state)}, overwrite=overwrite)
+
+
+def _makers(runtime: str) -> str:
+    """What makes bundles of a runtime that nothing is exported to."""
+    methods = plugins.names("compression")
+    makers = [m for m in methods if plugins.load("compression", m).GIVES[0] == runtime]
+    others = [m for m in makers if plugins.load("compression", m).GIVES[1] != "float32"]
+    if runtime == "torch" or not others:
+        return "training writes"
+    return f"compressing makes (pocketlens compress --method {' or '.join(others)})"
 
 
 def _exporting() -> Sequence[str]:

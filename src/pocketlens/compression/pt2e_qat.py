@@ -1,0 +1,71 @@
+"""INT8 of the exported program (PT2E, torchao), trained with fake quantization."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from pocketlens import plugins
+from pocketlens.compression._int8 import (
+    QuantizedTuning,
+    calibrate_for_training,
+    finish_int8,
+    needs_reduced_range,
+    train_quantized,
+)
+from pocketlens.compression._step import Context
+from pocketlens.core.bundle import Bundle
+
+EXTRA = "torchao"
+TAKES: Final = ("torch", "float32")
+GIVES: Final = ("torch-int8", "int8")
+NEEDS_DATA: Final = True
+NEEDS_CALIBRATION: Final = True
+
+
+@dataclass(frozen=True)
+class Config(QuantizedTuning):
+    """How to quantize and train on."""
+
+    quantizer: Literal["x86", "xnnpack"] = "x86"
+    """Whose kernels it is for: torch's on x86, or XNNPACK's on phones (extra `executorch`)."""
+
+    ranges: Literal["histogram", "minmax"] = "histogram"
+    """How activation ranges follow from the calibration photos: where a histogram's error is
+    least, or all that was seen."""
+
+
+def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
+    """Export, calibrate, train with rounding in the forward pass, convert; never below its start.
+
+    Raises:
+        UserError: no photos, or a network that PyTorch can't export.
+        MissingExtraError: torchao, or executorch for `xnnpack`, isn't installed.
+    """
+    way = plugins.load("runtimes", "torch-int8").flow("pt2e")
+    way.require_for(config.quantizer)
+    reduce_range = config.quantizer == "x86" and needs_reduced_range(context.cpu_flags)
+    side = bundle.manifest.preprocess
+    calibration = context.calibration(config.num_images, config.seed)
+    prepared = way.prepare(
+        plugins.load("runtimes", "torch").restore(bundle),
+        (side.height, side.width),
+        quantizer=config.quantizer,
+        ranges=config.ranges,
+        reduce_range=reduce_range,
+        train=True,
+    )
+    num_used = calibrate_for_training(prepared, calibration, way.moving_average)
+    converted, facts = train_quantized(prepared, config, context, way)
+    return finish_int8(
+        bundle,
+        context,
+        "pt2e-qat",
+        config,
+        converted,
+        quantization=way.description(config.quantizer, reduce_range=reduce_range, train=True),
+        calibration=calibration,
+        facts={**calibration.facts(num_used), **facts},
+        split=calibration.split,
+        packages=("torch", "torchao", "executorch", "timm"),
+    )
