@@ -16,7 +16,8 @@ from support.comparisons import small
 from support.explorations import small as small_exploration
 
 FILES = Path(__file__).with_name("reports")
-ENDINGS = {"html": "html", "csv": "csv", "terminal": "txt", "markdown": "md"}
+ENDINGS = {"html": "html", "csv": "csv", "terminal": "txt", "markdown": "md", "pareto": "pareto.md"}
+ENDINGS["pareto-picture"] = "pareto.svg"
 
 
 @pytest.mark.parametrize("name", plugins.names("reports"))

@@ -14,7 +14,12 @@ from pocketlens.core.directory import write_text
 RESULT: Final = "compare.json"
 
 #: Renderer -> file name.
-_FILES = {"csv": "compare.csv", "html": "report.html"}
+_FILES = {
+    "csv": "compare.csv",
+    "html": "report.html",
+    "pareto": "pareto.md",
+    "pareto-picture": "pareto.svg",
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ def render(name: str, comparison: Comparison) -> str:
 
 
 def write_reports(folder: Path, comparison: Comparison) -> None:
-    """`compare.csv`, `report.html` and, when these are complete, `compare.json`."""
+    """All renderings and, when these are complete, `compare.json`."""
     texts = {file: render(name, comparison) for name, file in _FILES.items()}
     for file, text in (texts | {RESULT: comparison.to_json()}).items():
         write_text(folder / file, text)
