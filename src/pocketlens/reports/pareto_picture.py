@@ -74,7 +74,13 @@ def _panel(
     def place(row: Row) -> tuple[float, float]:
         return round(x.place(of(row)), 1), round(y.place(max(row.score or 0.0, low)), 1)
 
-    line = " ".join(f"{a},{b}" for a, b in (place(row) for row in sorted(best, key=of)))
+    # Of the front over all three, what is best in this panel's two.
+    line, top = "", -float("inf")
+    for row in sorted(best, key=lambda row: (of(row), -(row.score or 0.0))):
+        if (row.score or 0.0) > top:
+            top = row.score or 0.0
+            a, b = place(row)
+            line += f"{a},{b} "
     parts.append(f'<polyline points="{line}" fill="none" stroke="#2a6f4e" stroke-width="1.5"/>')
     taken: list[tuple[float, float]] = []
     for row in sorted(rows, key=lambda row: row in best):

@@ -1,0 +1,146 @@
+"""The order in which `shrink` tries things, and when it stops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import pocketlens as pl
+from pocketlens.core.bundle import Bundle, read_bundle
+from pocketlens.core.errors import UserError
+from pocketlens.measures.latency import Timing
+from pocketlens.workflows import _candidates, _table
+from pocketlens.workflows import shrink as shrinking
+from pocketlens.workflows._chain import check_chain, read_chain
+from pocketlens.workflows._ladder import Candidate, Facts, ladder
+
+FACTS = Facts(num_images=256, num_train=2000, macs=200_000_000)
+CHAIN = {"activation-exchange:epochs": 1, "lsq:epochs": 1, "batch_size": 16, "num_images": 24}
+
+
+def test_what_is_cheap_comes_first() -> None:
+    candidates = ladder(FACTS)
+    dear = [candidate.dear for candidate in candidates]
+    assert dear == sorted(dear), "nothing cheap after the first that trains"
+    assert sum(not candidate.dear for candidate in candidates) >= 5
+    assert len({candidate.name for candidate in candidates}) == len(candidates)
+
+
+def test_every_chain_of_the_ladder_can_be_made(tiny: Bundle) -> None:
+    for candidate in ladder(FACTS):
+        if candidate.method is not None:
+            check_chain(tiny, read_chain(candidate.method, candidate.options))
+
+
+def test_an_export_comes_after_what_it_is_an_export_of() -> None:
+    seen: set[str] = set()
+    for candidate in ladder(FACTS):
+        assert not candidate.of or candidate.of in seen
+        seen.add(candidate.name)
+
+
+def test_a_phone_has_no_openvino() -> None:
+    phone = ladder(Facts(256, target="phone"))
+    assert {candidate.runtime for candidate in phone} == {"onnx"}
+
+
+def test_estimates_grow_with_photos_and_operations() -> None:
+    def seconds(facts: Facts) -> float:
+        return sum(c.seconds for c in ladder(facts) if c.dear)
+
+    few = Facts(256, num_train=1000, macs=200_000_000)
+    assert seconds(FACTS) > 1.5 * seconds(few)
+
+
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Run `shrink` with a ladder of names, nothing made for real but exports, and given times."""
+
+    def go(
+        bundle: Bundle, photos: Path, out: Path, times: dict[str, float], **limits: float
+    ) -> list[str]:
+        steps = [
+            Candidate("float-onnx", "onnx", precision="float32"),
+            Candidate("cheap", "onnx", "onnx-dynamic", family="static"),
+            Candidate("more accurate", "onnx", "onnx-dynamic", family="static", dear=True),
+            Candidate("smaller", "onnx", "onnx-dynamic", {"per_channel": False}, dear=True),
+            Candidate("smallest", "onnx", "onnx-dynamic", {"per_channel": False}, dear=True),
+        ]
+        names: list[str] = []
+        real = _candidates.make
+
+        def make(candidate: Candidate, *rest: object) -> object:
+            names.append(candidate.name)
+            return real(candidate, *rest)  # type: ignore[arg-type]
+
+        def timed(bundles: dict[str, Path], *_: object, **__: object) -> dict[str, Timing]:
+            return {
+                n: Timing(times.get(n, 9.0), 1.0, 0.0, 1.0, 1.0, 1, (times.get(n, 9.0),))
+                for n in bundles
+            }
+
+        monkeypatch.setattr(shrinking, "make", make)
+        monkeypatch.setattr(shrinking, "ladder", lambda _: steps)
+        monkeypatch.setattr(shrinking, "measure_latency", timed)
+        monkeypatch.setattr(_table, "measure_latency", timed)
+        pl.shrink(bundle, photos, out=out, max_drop=100.0, **limits)
+        return names
+
+    return go
+
+
+def test_it_stops_at_the_first_that_keeps_to_all_limits(
+    tried: Callable[..., list[str]], tiny: Bundle, photos: Path, tmp_path: Path
+) -> None:
+    assert tried(tiny, photos, tmp_path / "a", {"cheap": 1.0}) == ["float-onnx", "cheap"]
+
+
+def test_what_is_slower_than_float_is_no_reason_to_stop(
+    tried: Callable[..., list[str]], tiny: Bundle, photos: Path, tmp_path: Path
+) -> None:
+    found = tried(tiny, photos, tmp_path / "a", {"cheap": 20.0, "smaller": 1.0})
+    # Accuracy isn't what it lacks, so a more accurate form of the same network is left out.
+    assert found == ["float-onnx", "cheap", "smaller"]
+
+
+def test_it_goes_on_while_a_limit_is_not_kept_to(
+    tried: Callable[..., list[str]], tiny: Bundle, photos: Path, tmp_path: Path
+) -> None:
+    times = {"cheap": 5.0, "smaller": 2.0, "smallest": 0.5}
+    found = tried(tiny, photos, tmp_path / "a", times, max_latency_ms=1.0)
+    assert found == ["float-onnx", "cheap", "smaller", "smallest"]
+    found = tried(tiny, photos, tmp_path / "b", times, max_size_mb=0.001)
+    assert found == ["float-onnx", "cheap", "smaller", "smallest"]
+
+
+def test_a_chain_that_was_interrupted_goes_on(
+    tiny_efficientnet: Bundle, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in its second step, it doesn't make the first one again."""
+    from pocketlens.compression import lsq
+
+    out, data = tmp_path / "a", {"data": photos, "out": tmp_path / "a"}
+    chain = {"method": "activation-exchange,lsq", **data, **CHAIN}
+    real = lsq.start_graph
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lsq, "start_graph", killed)
+    with pytest.raises(KeyboardInterrupt):
+        pl.compress(tiny_efficientnet, **chain)
+    assert not out.exists()
+    first = read_bundle(tmp_path / "a.run" / "1-activation-exchange")
+    monkeypatch.setattr(lsq, "start_graph", real)
+    with pytest.raises(UserError, match="--resume"):
+        pl.compress(tiny_efficientnet, **chain)
+    made = pl.compress(tiny_efficientnet, **chain, resume=True)
+    assert first.id in made.family
+    methods = [parent["method"] for parent in made.manifest.lineage.parents]
+    assert methods == ["train", "activation-exchange", "export"]
+    again = pl.compress(tiny_efficientnet, **chain, resume=True)
+    assert again.id == made.id, "what is complete stays"
+    with pytest.raises(UserError, match="another method, other options"):
+        pl.compress(tiny_efficientnet, **{**chain, "lsq:epochs": 2}, resume=True)
