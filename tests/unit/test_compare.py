@@ -144,3 +144,26 @@ def test_an_export_that_answers_otherwise_on_photos_is_a_mismatch(
     best = table.comparison.best
     assert best is not None
     assert best.name == "float"
+
+
+def test_one_compressed_file_that_two_runtimes_answer_differently_is_rejected(
+    tiny_onnx: Bundle, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    int8 = pl.compress(tiny_onnx, method="onnx-static", data=photos, out=tmp_path / "i")
+    other = pl.export(int8, runtime="openvino", out=tmp_path / "o")
+    from pocketlens.runtimes import openvino
+
+    real = openvino.open
+
+    def wrong(*given: Any) -> Any:
+        session = real(*given)
+        return lambda batch: np.roll(session(batch), 1, axis=1)
+
+    monkeypatch.setattr(openvino, "open", wrong)
+    table = pl.compare(
+        [tiny_onnx, int8, other], photos, out=tmp_path / "c", max_drop=100.0, metric="accuracy"
+    )
+    row = next(row for row in table.rows if row.runtime == "openvino")
+    assert row.verdict == "mismatch"
+    assert "which is the same file in another runtime" in row.reason
+    assert next(row for row in table.rows if row.name == "i").verdict in ("best", "ok", "slower")
