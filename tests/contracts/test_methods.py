@@ -18,6 +18,7 @@ from pocketlens.core.errors import UserError
 METHODS = plugins.names("compression")
 #: Options that keep the work on the tiny network small, where a method has them.
 SMALL = {"num_images": 24, "epochs": 1, "batch_size": 16, "iterations": 20, "correction_images": 16}
+SMALL["time_layers"] = False
 #: Methods that find nothing to do on `tiny`, which has neither SiLU nor a multiplier.
 ON_EFFICIENTNET = ("activation-exchange", "width")
 

@@ -21,7 +21,7 @@ params macs latency_ms latency_ms_p95 e2e_latency_ms throughput batch speedup sp
 agreement verdict reason""".split()
 
 QUICK = """--model test_byobnet --weights none --epochs 6 --image-size 32 --batch-size 8 --lr 3e-3
---num-images 24""".split()
+--num-images 24 --effort quick""".split()
 
 
 @pytest.fixture(scope="module")

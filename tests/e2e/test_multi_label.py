@@ -23,7 +23,7 @@ from pocketlens.workflows.open import load
 from support.several import SHAPES, make_several
 
 TRAIN = "--model test_byobnet --weights none --image-size 32 --batch-size 8 --lr 3e-3".split()
-QUICK = [*TRAIN, *"--epochs 8 --num-images 24 --max-drop 100".split()]
+QUICK = [*TRAIN, *"--epochs 8 --num-images 24 --max-drop 100 --effort quick".split()]
 ONE_EPOCH = [*TRAIN, "--epochs", "1"]
 
 

@@ -29,7 +29,9 @@ def coco(data_dir: Path) -> Dataset:
 def fitted(coco: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("coco") / "run"
     settings: dict[str, Any] = {"model": "test_byobnet", "weights": "none", "image_size": 64}
-    pl.fit(coco, out=out, **settings, epochs=4, lr=3e-3, num_images=24, max_drop=100)
+    pl.fit(
+        coco, out=out, **settings, epochs=4, lr=3e-3, num_images=24, max_drop=100, effort="quick"
+    )
     return out
 
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pocketlens.compression._step import Context
 from pocketlens.core.bundle import Bundle, read_bundle, write_bundle
@@ -17,10 +17,12 @@ from pocketlens.core.directory import refuse_existing
 from pocketlens.core.errors import BundleError, UserError
 from pocketlens.core.predictor import available_cores
 from pocketlens.explain.choice import Choice
+from pocketlens.extras import require
 from pocketlens.measures.latency import measure_latency
 from pocketlens.measures.machine import describe_machine
 from pocketlens.measures.operations import count_operations
 from pocketlens.progress import say, warn
+from pocketlens.training.repeatable import torch_threads
 from pocketlens.workflows._calibrating import calibration_source
 from pocketlens.workflows._calibration_choice import check_choice
 from pocketlens.workflows._chain import Step, check_chain, read_chain
@@ -31,6 +33,9 @@ from pocketlens.workflows._workplace import workplace
 from pocketlens.workflows.convert import export
 from pocketlens.workflows.data import DataLike, Hashed, as_hashed, data_paths
 from pocketlens.workflows.open import BundleLike, as_bundle, load
+
+#: Extras of methods that do without torch, which is slow to load and need not be installed.
+_WITHOUT_TORCH: Final = ("onnx", "openvino")
 
 
 def compress(
@@ -181,6 +186,10 @@ def _make(order: _Order, calibrate: Callable[..., Any], work: Path) -> Bundle:
         side = manifest.preprocess
         if step.needs_data:
             work.mkdir(parents=True, exist_ok=True)
+        if step.plugin.EXTRA not in _WITHOUT_TORCH:
+            # Sums are added up by thread, so the last bit depends on how many there are.
+            require("torch", extra="train")
+            stack.enter_context(torch_threads(order.threads or available_cores()))
         context = Context(
             out=Path(folder) / "made" / order.place.name,
             overwrite=order.overwrite,
