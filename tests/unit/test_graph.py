@@ -13,8 +13,9 @@ import torch
 from onnx import numpy_helper
 
 import pocketlens as pl
-from pocketlens.compression._graph import Graph, Quantizer
+from pocketlens.compression._graph import Graph
 from pocketlens.compression._graph_file import integers, to_model
+from pocketlens.compression._quantizer import Quantizer
 from pocketlens.core.bundle import Bundle
 from pocketlens.core.errors import UserError
 

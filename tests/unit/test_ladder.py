@@ -142,5 +142,67 @@ def test_a_chain_that_was_interrupted_goes_on(
     assert methods == ["train", "activation-exchange", "export"]
     again = pl.compress(tiny_efficientnet, **chain, resume=True)
     assert again.id == made.id, "what is complete stays"
-    with pytest.raises(UserError, match="another method, other options"):
+    with pytest.raises(UserError, match="other options or photos"):
         pl.compress(tiny_efficientnet, **{**chain, "lsq:epochs": 2}, resume=True)
+
+
+def test_only_the_same_call_is_gone_on_with(
+    tiny_onnx: Bundle,
+    photos: Path,
+    make_photos: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    """What lies there may have been made with other options, an earlier step's, or other photos."""
+    call = {"method": "equalize,onnx-static", "data": photos, "num_images": 16}
+    out = tmp_path / "a"
+    made = pl.compress(tiny_onnx, out=out, **call)
+    assert pl.compress(tiny_onnx, out=out, resume=True, **call).id == made.id
+    others = make_photos(tmp_path / "others", per_class=8, seed=3)
+    for other in (
+        {"equalize:rounds": 1},
+        {"num_images": 8},
+        {"calibration": others},
+        {"calibration_choice": "k-centre"},
+        {"method": "onnx-static"},
+    ):
+        with pytest.raises(UserError, match="other options or photos"):
+            pl.compress(tiny_onnx, out=out, resume=True, **{**call, **other})
+
+
+def test_a_finished_call_leaves_tables_but_no_networks(
+    tiny_efficientnet: Bundle, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "a"
+    options = {"method": "activation-exchange,onnx-dynamic", "data": photos, "epochs": 1}
+    pl.compress(tiny_efficientnet, out=out, num_images=24, batch_size=16, **options)
+    left = [path.name for path in (tmp_path / "a.run").rglob("*") if path.is_file()]
+    assert "history.csv" in left
+    assert not [name for name in left if name.endswith((".safetensors", ".npz", ".onnx"))]
+
+
+def test_a_teacher_must_know_the_classes(
+    tiny: Bundle, make_photos: Callable[..., Path], photos: Path, tmp_path: Path
+) -> None:
+    from support.fake import fake_imported
+
+    teacher = fake_imported(tmp_path / "teacher", ["disc", "square"])
+    with pytest.raises(UserError, match="doesn't know 1 classes, such as bars"):
+        pl.compress(tiny, method="distill", teacher=teacher, data=photos, out=tmp_path / "a")
+
+
+def test_photos_that_shaped_a_network_are_never_scored(
+    tiny_efficientnet: Bundle, photos: Path, make_photos: Callable[..., Path], tmp_path: Path
+) -> None:
+    others = make_photos(tmp_path / "others", per_class=8, seed=3)
+    made = pl.compress(
+        tiny_efficientnet,
+        method="activation-exchange",
+        data=photos,
+        calibration=others,
+        out=tmp_path / "a",
+        epochs=1,
+        batch_size=16,
+        num_images=24,
+    )
+    assert len(made.split.calibration) == 24
+    assert made.manifest.lineage.config["calibrated_on"].endswith("of others")

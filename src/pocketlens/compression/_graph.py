@@ -12,7 +12,6 @@ largest level; values beyond the range pass no gradient on. torch's own operator
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -23,48 +22,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pocketlens.compression._graph_ops import OPS
+from pocketlens.compression._quantizer import Quantizer, dequantized, plain, quantizer_of
 from pocketlens.core.errors import UserError
 
 #: A step is exp(this * parameter): it stays positive, and an optimiser that moves all parameters by
 #: alike amounts (Adam) moves it by a share of itself, however small it is.
 _STEP_RATE: Final = 5.0
 _SMALLEST_STEP: Final = 1e-8
-
-
-@dataclass
-class Quantizer:
-    """One tensor's quantization.
-
-    Attributes:
-        step: name of the initializer that holds it; tensors that share it learn it together.
-        low, high: the levels, inclusive.
-        zero_point: the level of 0.
-        axis: along which each channel has its own step; None for one step.
-        on: whether it does anything.
-    """
-
-    step: str
-    low: int
-    high: int
-    zero_point: int
-    axis: int | None = None
-    on: bool = True
-
-    def __call__(self, values: Tensor, step: Tensor) -> Tensor:
-        """Values moved to the nearest level's; gradients reach values and step."""
-        if not self.on:
-            return values
-        # Of one photo's features, or of the weights of a channel.
-        num = values[:1].numel() if self.axis is None else values.numel() // step.numel()
-        factor = 1.0 / math.sqrt(num * max(self.high, 1))
-        zero = torch.full_like(step, self.zero_point)
-        if self.axis is None:
-            return torch._fake_quantize_learnable_per_tensor_affine(
-                values, step.reshape(1), zero.reshape(1), self.low, self.high, factor
-            )
-        return torch._fake_quantize_learnable_per_channel_affine(
-            values.contiguous(), step, zero, self.axis, self.low, self.high, factor
-        )
+#: Before, limits of Clip and axes of ReduceMean were written otherwise.
+_OLDEST_OPSET: Final = 13
 
 
 @dataclass(frozen=True)
@@ -98,6 +64,14 @@ class Graph(nn.Module):
         super().__init__()
         from onnx import numpy_helper
 
+        opset = max(
+            (o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0
+        )
+        if opset < _OLDEST_OPSET:
+            raise UserError(
+                f"the ONNX file is of operator set {opset}; {_OLDEST_OPSET} or newer is needed "
+                "here: export it again, or use onnx-static"
+            )
         self.model = model
         graph = model.graph
         self._input, self._output = graph.input[0].name, graph.output[0].name
@@ -119,11 +93,11 @@ class Graph(nn.Module):
     ) -> None:
         from onnx import helper
 
-        attrs = {a.name: _plain(helper.get_attribute_value(a)) for a in node.attribute}
+        attrs = {a.name: plain(helper.get_attribute_value(a)) for a in node.attribute}
         inputs = list(node.input)
         if node.op_type == "QuantizeLinear":
             self._learn_step(inputs[1], values[inputs[1]])
-            self.activations[node.output[0]] = _quantizer(inputs, values, None)
+            self.activations[node.output[0]] = quantizer_of(inputs, values, None)
         elif node.op_type == "DequantizeLinear" and inputs[0] in values:
             whole = values[inputs[0]]
             step = values[inputs[1]]
@@ -131,12 +105,12 @@ class Graph(nn.Module):
             axis = attrs.get("axis", 1) if step.ndim and step.size > 1 else None
             start = floats.get(float_name)
             if start is None:
-                start = _dequantized(whole, step, axis)
+                start = dequantized(whole, step, axis)
             if whole.dtype == np.int32:
                 self.biases.append(inputs[0])
             else:
                 self._learn_step(inputs[1], step)
-                self.weights[inputs[0]] = _quantizer(inputs, values, axis)
+                self.weights[inputs[0]] = quantizer_of(inputs, values, axis)
             self._learn(inputs[0], start)
         elif node.op_type != "DequantizeLinear":
             if node.op_type not in OPS:
@@ -313,29 +287,3 @@ class Graph(nn.Module):
         """Turn all quantizers on or off."""
         for quantizer in (*self.activations.values(), *self.weights.values()):
             quantizer.on = on
-
-
-def _quantizer(
-    inputs: Sequence[str], values: Mapping[str, NDArray[Any]], axis: int | None
-) -> Quantizer:
-    """By the nodes' scale and zero point."""
-    zero = values[inputs[2]] if len(inputs) > 2 else np.zeros((), np.uint8)
-    if np.any(zero != zero.flat[0]):
-        raise UserError("weights with a zero point for each channel can't be trained")
-    limits = np.iinfo(zero.dtype)
-    low, high = int(limits.min), int(limits.max)
-    if inputs[0] in values:  # weights: symmetric, so that no level is the one without a partner
-        low = -high
-    return Quantizer(inputs[1], low, high, int(zero.flat[0]), axis)
-
-
-def _dequantized(whole: NDArray[Any], step: NDArray[Any], axis: int | None) -> NDArray[np.float32]:
-    shape = [1] * whole.ndim
-    if axis is not None:
-        shape[axis] = -1
-    found: NDArray[np.float32] = (whole * step.reshape(shape)).astype(np.float32)
-    return found
-
-
-def _plain(value: Any) -> Any:
-    return value.decode() if isinstance(value, bytes) else value

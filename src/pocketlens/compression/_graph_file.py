@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pocketlens.compression._graph import Graph, Quantizer
+from pocketlens.compression._graph import Graph
+from pocketlens.compression._quantizer import Quantizer
 
 #: Of the type of fewer bits than 8: the operator set that brought it, and its file version.
 _SINCE: Final = {"INT4": (21, 10)}

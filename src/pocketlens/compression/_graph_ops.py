@@ -73,6 +73,11 @@ def _max_pool(inputs: Sequence[Tensor | None], attrs: Mapping[str, Any]) -> Tens
 
 def _average_pool(inputs: Sequence[Tensor | None], attrs: Mapping[str, Any]) -> Tensor:
     pads = attrs.get("pads", [0, 0, 0, 0])
+    odd = attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
+    if odd or set(attrs.get("dilations", [1])) != {1}:
+        raise UserError(
+            "a network whose average pooling dilates or pads by itself can't be trained"
+        )
     if list(pads[:2]) != list(pads[2:]):
         raise UserError("a network whose average pooling pads unevenly can't be trained")
     return functional.avg_pool2d(
@@ -163,5 +168,7 @@ OPS: Final[dict[str, Op]] = {
     "Softmax": lambda inputs, attrs: _given(inputs[0]).softmax(attrs.get("axis", -1)),
     "Sub": _binary(torch.sub),
     "Tanh": _unary(torch.tanh),
-    "Transpose": lambda inputs, attrs: _given(inputs[0]).permute(attrs["perm"]),
+    "Transpose": lambda inputs, attrs: _given(inputs[0]).permute(
+        attrs.get("perm", list(range(_given(inputs[0]).ndim))[::-1])
+    ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ def needs_reduced_range(cpu_flags: tuple[str, ...]) -> bool:
 
     torch's kernels use VNNI of AVX-512 alone; ARM's are exact in any case.
     """
-    x86 = any(flag.startswith("avx") for flag in cpu_flags)
+    x86 = platform.machine().lower() in ("x86_64", "amd64", "i686")
     return x86 and "avx512_vnni" not in cpu_flags
 
 

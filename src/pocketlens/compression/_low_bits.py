@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pocketlens.compression._graph import Graph, Quantizer
+from pocketlens.compression._graph import Graph
+from pocketlens.compression._quantizer import Quantizer
 from pocketlens.compression._static import mse_range
 from pocketlens.compression._step import Calibration
 from pocketlens.core.errors import UserError

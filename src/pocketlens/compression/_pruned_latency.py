@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketlens import plugins
 from pocketlens.compression._step import Context
 from pocketlens.core.bundle import Bundle, write_bundle
+from pocketlens.core.directory import write_text
 from pocketlens.core.errors import UserError
 from pocketlens.progress import say
 
@@ -41,8 +43,9 @@ def operations_for_latency(
     """
     place = context.work / "latency"
     record = place / "found.json"
-    if record.is_file():
-        return float(json.loads(record.read_text())["operations"])
+    key = repr((bundle.id, ratio, context.cpu_flags))
+    if (known := _known(record, key)) is not None:
+        return known
     place.mkdir(parents=True, exist_ok=True)
     export = plugins.load("runtimes", "onnx")
     parent = place / "parent"
@@ -81,8 +84,17 @@ def operations_for_latency(
             f"with pruning the network still takes {100 * fastest:.0f} % of its time here; lower "
             "--ratio, or raise --max-layer-ratio"
         )
-    record.write_text(json.dumps({"operations": found}))
+    write_text(record, json.dumps({"key": key, "operations": found}))
     return found
+
+
+def _known(record: Path, key: str) -> float | None:
+    """What an interrupted run had found, if it was for the same."""
+    try:
+        values = json.loads(record.read_text(encoding="utf-8"))
+        return float(values["operations"]) if values["key"] == key else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _written(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pocketlens.core.errors import UserError
+from pocketlens.core.errors import DataError, UserError
 from pocketlens.extras import require
 
 if TYPE_CHECKING:
@@ -323,8 +323,10 @@ def set_gradients(
                     if parameter.grad is not None:
                         squares[name].add_(parameter.grad.square())
                 count += 1
+    if not count:
+        raise DataError("none of the photos that importances are found on can be read")
     for name, parameter in module.named_parameters():
-        parameter.grad = (squares[name] / max(1, count)).sqrt()
+        parameter.grad = (squares[name] / count).sqrt()
 
 
 def _own_loss(logits_NK: torch.Tensor, task: str, generator: torch.Generator) -> torch.Tensor:

@@ -73,13 +73,13 @@ def find_sensitivity(
     *,
     cpu_flags: Sequence[str],
     multi_label: bool,
-    latency: Callable[[Mapping[str, bytes]], Mapping[str, float]] | None = None,
+    latency: Callable[[Mapping[str, Path]], Mapping[str, float]] | None = None,
 ) -> Sensitivity:
     """Quantize each layer alone, and all but each, and compare the answers to some photos.
 
     Args:
         photos_NCHW: batches.
-        latency: milliseconds of some models by name; None to leave times out.
+        latency: milliseconds of some ONNX files by name; None to leave times out.
     """
     layers = layer_names(load_model(source))
     names = [name for name in layers if name not in config.float_layers]
@@ -91,18 +91,22 @@ def find_sensitivity(
         content: bytes = model.SerializeToString(deterministic=True)
         return content
 
-    contents = {"whole": made([])}
+    wanted: dict[str, list[str]] = {"whole": []}
+    for name in names:
+        wanted |= {f"only {name}": [n for n in names if n != name], f"without {name}": [name]}
     changes = {"none": Change(0.0, 100.0)}
-    with bar("sensitivity of layers", 2 * len(names)) as advance:
-        for name in names:
-            contents[f"only {name}"] = made([other for other in names if other != name])
-            contents[f"without {name}"] = made([name])
-            advance(2)
-    for key, content in contents.items():
-        found = _answers(session_of(content), photos_NCHW)
-        changes[key] = _change(expected, found, multi_label=multi_label)
+    files = {"none": source}
+    with bar("sensitivity of layers", len(wanted)) as advance:
+        for number, (key, float_layers) in enumerate(wanted.items()):
+            content = made(float_layers)
+            found = _answers(session_of(content), photos_NCHW)
+            changes[key] = _change(expected, found, multi_label=multi_label)
+            if latency is not None:  # on disk: all of them are many times the network
+                files[key] = folder / f"variant-{number}.onnx"
+                files[key].write_bytes(content)
+            advance()
     if latency is not None:
-        times = latency({"none": source.read_bytes(), **contents})
+        times = latency(files)
         changes = {key: replace(c, latency_ms=times[key]) for key, c in changes.items()}
     return Sensitivity(
         changes["whole"],

@@ -234,8 +234,7 @@ def quantize(
             result,
             quant_format=QuantFormat.QOperator if qoperator else QuantFormat.QDQ,
             per_channel=config.per_channel,
-            reduce_range=config.reduce_range == "yes"
-            or (config.reduce_range == "auto" and _saturates(cpu_flags)),
+            reduce_range=reduces(config, cpu_flags),
             activation_type=kinds[config.activations],
             weight_type=QuantType.QInt8,
             nodes_to_exclude=exclude,
@@ -246,6 +245,13 @@ def quantize(
     if config.float_logits and not qoperator:
         _free_output(made)
     return made
+
+
+def reduces(config: StaticConfig, cpu_flags: Sequence[str]) -> bool:
+    """Whether weights get 7 bits."""
+    if config.reduce_range == "auto":
+        return _saturates(cpu_flags)
+    return config.reduce_range == "yes"
 
 
 def _saturates(cpu_flags: Sequence[str]) -> bool:

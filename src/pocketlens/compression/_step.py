@@ -107,6 +107,7 @@ class Context:
         operations: parameters and multiply-adds of a module for this bundle's input.
         latency: milliseconds of one photo for each of some bundles, measured in turns.
         work: a directory that stays when the step is interrupted.
+        cache: directory of what may be found again by a later call.
         cpu_flags: what this processor can do that INT8 depends on (`avx512_vnni` and the like).
     """
 
@@ -118,6 +119,7 @@ class Context:
     operations: Callable[[torch.nn.Module], tuple[int, int]]
     latency: Callable[[Mapping[str, Path]], Mapping[str, float]]
     work: Path
+    cache: Path
     cpu_flags: tuple[str, ...] = ()
 
 

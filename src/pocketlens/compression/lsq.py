@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 from pocketlens.compression._onnx import last_layers, load_model, quiet, session_of
-from pocketlens.compression._static import StaticConfig, check_static, find_ranges, quantize
+from pocketlens.compression._static import (
+    StaticConfig,
+    check_static,
+    find_ranges,
+    quantize,
+    reduces,
+)
 from pocketlens.compression._step import Calibration, Context, finish
 from pocketlens.compression._tuning import Tuning, check_tuning
 from pocketlens.core.bundle import Bundle
@@ -120,6 +126,9 @@ def start_graph(
     model = quantize(source, ranges, config, folder, cpu_flags=context.cpu_flags)
     floats = {t.name: numpy_helper.to_array(t) for t in load_model(source).graph.initializer}
     graph = Graph(model, floats)
+    if reduces(config, context.cpu_flags):  # the file only says that it holds 8 bits
+        for quantizer in graph.weights.values():
+            quantizer.low, quantizer.high = -64, 64
     activation_bits = config.activation_bits or config.bits
     if min(config.bits, activation_bits) < 8:
         from pocketlens.compression._low_bits import lower

@@ -118,20 +118,37 @@ def _sensitivity_of(
     ranges: Ranges,
     folder: Path,
 ) -> _sensitivity.Sensitivity:
-    path = context.work / "sensitivity.json"
     same = replace(config, max_drop=0.0, max_float=0.0)
-    key = _sensitivity.key_of(bundle.id, same, calibration.pool_hash, context.cpu_flags)
-    kept = _sensitivity.load_sensitivity(path, key)
-    if kept is not None:
-        say("the sensitivity of the layers is known already")
-        return kept
+    photos_used = (calibration.pool_hash, calibration.choice)
+    key = _sensitivity.key_of(bundle.id, same, photos_used, context.cpu_flags)
+    kept_at = context.cache / "sensitivity" / f"{key}.json"
+    found = _sensitivity.load_sensitivity(kept_at, key)
+    if found is None:
+        found = _measured(bundle, config, context, calibration, ranges, folder)
+        _sensitivity.store_sensitivity(kept_at, key, found)
+    else:
+        say(f"the sensitivity of the layers is known already: {kept_at}")
+    path = context.work / "sensitivity.json"
+    _sensitivity.store_sensitivity(path, key, found)
+    _sensitivity.draw_sensitivity(path.with_suffix(".png"), found)
+    return found
+
+
+def _measured(
+    bundle: Bundle,
+    config: Config,
+    context: Context,
+    calibration: Calibration,
+    ranges: Ranges,
+    folder: Path,
+) -> _sensitivity.Sensitivity:
     photos, number = [], 0
     for batch in calibration.batches():
         photos.append(batch)
         number += len(batch)
         if number >= config.sensitivity_images:
             break
-    found = _sensitivity.find_sensitivity(
+    return _sensitivity.find_sensitivity(
         bundle.file("model.onnx"),
         ranges,
         config,
@@ -141,24 +158,19 @@ def _sensitivity_of(
         multi_label=bundle.manifest.task == "multi_label",
         latency=(lambda models: _times(bundle, context, models)) if config.time_layers else None,
     )
-    _sensitivity.store_sensitivity(path, key, found)
-    _sensitivity.draw_sensitivity(path.with_suffix(".png"), found)
-    return found
 
 
-def _times(bundle: Bundle, context: Context, models: Mapping[str, bytes]) -> dict[str, float]:
+def _times(bundle: Bundle, context: Context, models: Mapping[str, Path]) -> dict[str, float]:
     """Milliseconds of one photo, as a multiple of the float model's in the same turns."""
     names = [name for name in models if name != "none"]
     times: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        paths = {}
-        for number, name in enumerate(models):
-            place = Path(folder) / str(number)
-            write_bundle(place, bundle.manifest, {"model.onnx": models[name]})
-            paths[name] = place
-        for start in range(0, len(names), _TIMED_TOGETHER):
-            together = ["none", *names[start : start + _TIMED_TOGETHER]]
-            found = context.latency({name: paths[name] for name in together})
+    for start in range(0, len(names), _TIMED_TOGETHER):
+        together = ["none", *names[start : start + _TIMED_TOGETHER]]
+        with tempfile.TemporaryDirectory() as folder:
+            paths = {name: Path(folder) / str(i) for i, name in enumerate(together)}
+            for name, path in paths.items():
+                write_bundle(path, bundle.manifest, {"model.onnx": models[name]})
+            found = context.latency(paths)
             # The machine's mood differs between groups; the float model is in all of them.
             first = times.setdefault("none", found["none"])
             for name in together[1:]:

@@ -16,6 +16,9 @@ from pocketlens.core.errors import BundleError
 if TYPE_CHECKING:
     import torch
 
+#: Channels that no network has: a manifest that names more would only fill the memory.
+_WIDEST: Final = 1 << 16
+
 
 @dataclass(frozen=True)
 class Restructured:
@@ -32,15 +35,15 @@ def changed(module: torch.nn.Module, config: Restructured) -> torch.nn.Module:
         BundleError: a change of an unknown kind, or one that doesn't fit this network.
     """
     for change in config.changes:
-        kind = change.get("kind")
-        if kind not in _KINDS:
+        kind = change.get("kind") if isinstance(change, Mapping) else change
+        if not isinstance(kind, str) or kind not in _KINDS:
             raise BundleError(
                 f"the manifest's model has a change of kind {kind!r}, which this pocketlens "
                 f"doesn't know (it knows {', '.join(_KINDS)}); update pocketlens"
             )
         try:
             _KINDS[kind](module, change)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise BundleError(
                 f"the manifest's model has a change ({kind}) that doesn't fit its network: {error}"
             ) from error
@@ -59,7 +62,7 @@ def set_widths(module: torch.nn.Module, change: Mapping[str, Any]) -> None:
 
     for name, numbers in change["layers"].items():
         layer = module.get_submodule(name)
-        if any(not isinstance(number, int) or number < 1 for number in numbers):
+        if any(not isinstance(number, int) or not 1 <= number <= _WIDEST for number in numbers):
             raise ValueError(f"{name} has widths {numbers}")
         if isinstance(layer, nn.Conv2d):
             layer.in_channels, layer.out_channels, layer.groups = numbers

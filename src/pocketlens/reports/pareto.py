@@ -68,7 +68,7 @@ def story(row: Row, rows: tuple[Row, ...]) -> str:
         measured.append(f"{f.significant(row.latency_ms, noisy=row.noisy)} ms")
     told = f"{_chain(row)} in {f.runtime(row.runtime)}: {', '.join(measured)}."
     if f.is_rejected(row) or row.verdict in ("failed", "mismatch"):
-        return f"{told} Rejected: it {row.reason}." if row.reason else f"{told} Rejected."
+        return f"{told} Rejected: {row.reason or f.verdict(row)}."
     winner = beaten_by(row, rows)
     if winner is None:
         return told

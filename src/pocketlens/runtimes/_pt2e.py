@@ -232,7 +232,10 @@ def rebuild(
             f"the manifest's model was quantized for {quantizer!r}, which this pocketlens doesn't "
             f"know (it knows {', '.join(QUANTIZERS)}); update pocketlens"
         )
-    prepared = prepare(module, size, quantizer=quantizer, ranges="minmax", train=train)
+    reduce_range = described["reduce_range"] is True
+    prepared = prepare(
+        module, size, quantizer=quantizer, ranges="minmax", reduce_range=reduce_range, train=train
+    )
     with torch.no_grad():
         prepared(torch.zeros(2, 3, *size))  # scales of each channel get their shapes
     return convert(prepared)

@@ -71,7 +71,8 @@ def restore(bundle: Bundle) -> torch.nn.Module:
 
     manifest = bundle.manifest
     described = manifest.model.get("quantization")
-    if not isinstance(described, dict) or described.get("flow") not in _FLOWS:
+    named = described.get("flow") if isinstance(described, dict) else None
+    if not isinstance(described, dict) or not isinstance(named, str) or named not in _FLOWS:
         raise BundleError(
             f"{bundle.path}: the manifest doesn't say how the network was quantized in a way that "
             f"this pocketlens knows ({', '.join(_FLOWS)}); copy it again or update pocketlens"
@@ -81,7 +82,7 @@ def restore(bundle: Bundle) -> torch.nn.Module:
     try:
         skeleton = way.rebuild(build(bundle), manifest.model, described, (height, width))
         network: torch.nn.Module = way.unpack(skeleton, load_file(bundle.file(WEIGHTS)))
-    except (KeyError, TypeError, RuntimeError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise BundleError(
             f"{bundle.path}: its weights don't fit the network that its manifest describes "
             f"({type(error).__name__}: {_first_line(error)}); copy it again, or make it again if "

@@ -31,9 +31,6 @@ from pocketlens.workflows.data import (
 )
 from pocketlens.workflows.images import find_images
 
-#: Where the lineage keeps the hash of the photos that calibration photos were chosen from.
-CALIBRATION_HASH: Final = "calibration_hash"
-
 _BATCH: Final = 8
 
 
@@ -71,16 +68,6 @@ def calibration_source(
         )
 
     return find
-
-
-def calibration_hash(
-    bundle: Bundle,
-    data: DataLike | Hashed | None,
-    calibration: DataLike | Hashed | None,
-    scored: frozenset[str],
-) -> str:
-    """Of the photos that calibration photos are chosen from; it stands in the lineage."""
-    return _hash(_pool(bundle, data, calibration, scored))
 
 
 def _hash(photos: _Photos) -> str:

@@ -10,7 +10,7 @@ from pocketlens.core.bundle import Bundle, read_bundle
 from pocketlens.core.directory import NO_ROOM
 from pocketlens.core.errors import BundleError, MissingExtraError, UserError
 from pocketlens.progress import say, warn
-from pocketlens.workflows._calibrating import CALIBRATION_HASH, calibration_hash
+from pocketlens.workflows._call import CALL, call_hash, refuse_interrupted
 from pocketlens.workflows._chain import read_chain
 from pocketlens.workflows._ladder import Candidate
 from pocketlens.workflows._table import Variant
@@ -53,23 +53,26 @@ def make(candidate: Candidate, source: Source, folder: Path, made: Mapping[str, 
             origin = made.get(candidate.of, source.parent)
             bundle = export(origin, runtime=candidate.runtime, out=out, overwrite=True)
         else:
-            interrupted = out.with_name(f"{out.name}.run").exists()
+            start = _start(candidate, source, made)
+            going_on = not out.exists() and _is_going_on(candidate, source, start, out)
             bundle = compress(
-                _start(candidate, source, made),
+                start,
                 method=candidate.method,
                 out=out,
                 data=source.data,
                 calibration=source.calibration,
                 teacher=source.parent,
                 threads=source.threads,
-                resume=interrupted and not out.exists(),
-                overwrite=not interrupted or out.exists(),
+                resume=going_on,
+                overwrite=not going_on,
                 scored=source.scored,
                 **candidate.options,
             )
     except MissingExtraError as error:
         return not_made(candidate, "skipped", str(error))
     except UserError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in NO_ROOM:
+            raise  # the others would fail alike, and the table would be of what was left
         return not_made(candidate, "failed", str(error))
     except Exception as error:
         if isinstance(error, OSError) and error.errno in NO_ROOM:
@@ -104,31 +107,30 @@ def _there_already(
         origin = made.get(candidate.of, source.parent)
         same = bundle.manifest.lineage.method == "export" and origin.id in bundle.family
     else:
-        same = _made_so(bundle, candidate, source)
+        call = _call(candidate, source, _start(candidate, source, made))
+        same = bundle.manifest.lineage.config.get(CALL) == call
     thresholds = bundle.manifest.metrics.get(THRESHOLDS, {}).get(DATA, source.val)
     return bundle if same and thresholds == source.val else None
 
 
-def _made_so(bundle: Bundle, candidate: Candidate, source: Source) -> bool:
-    """Whether these steps, on these photos, are what lies between the float bundle and this one."""
+def _call(candidate: Candidate, source: Source, start: Bundle) -> str:
+    """Hash of the call that makes a candidate."""
     assert candidate.method is not None
-    lineage = bundle.manifest.lineage
-    ids = [parent["id"] for parent in lineage.parents]
-    if source.parent.id not in ids:
-        return False
-    after = lineage.parents[ids.index(source.parent.id) + 1 :]
-    done = [(parent["method"], parent.get("config", {})) for parent in after]
-    done = [step for step in (*done, (lineage.method, lineage.config)) if step[0] != "export"]
     steps = read_chain(candidate.method, candidate.options)
-    if len(done) != len(steps):
+    photos = source.data, source.calibration
+    return call_hash(start, steps, source.parent, *photos, scored=source.scored)
+
+
+def _is_going_on(candidate: Candidate, source: Source, start: Bundle, out: Path) -> bool:
+    """Whether an interrupted run of just this candidate lies there."""
+    work = out.with_name(f"{out.name}.run")
+    if not work.exists():
         return False
-    if not all(step.made_by(*found) for step, found in zip(steps, done, strict=True)):
+    try:
+        refuse_interrupted(work, _call(candidate, source, start), resume=True)
+    except UserError:
         return False
-    hashes = {c[CALIBRATION_HASH] for _, c in done if CALIBRATION_HASH in c}
-    if not hashes:
-        return True
-    now = calibration_hash(source.parent, source.data, source.calibration, source.scored)
-    return hashes == {now}
+    return True
 
 
 def not_made(candidate: Candidate, verdict: str, reason: str) -> Variant:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from types import ModuleType
 from typing import Any
 
@@ -24,15 +24,6 @@ class Step:
     def needs_data(self) -> bool:
         """Whether it learns from labelled photos, or is judged by them as it works."""
         return bool(self.plugin.NEEDS_DATA)
-
-    def made(self, bundle: Bundle) -> bool:
-        """Whether this step, with these options, is what made a bundle."""
-        return self.made_by(bundle.manifest.lineage.method, bundle.manifest.lineage.config)
-
-    def made_by(self, method: str, config: Mapping[str, Any]) -> bool:
-        """Whether a lineage speaks of this step with these options."""
-        own = _plain(asdict(self.config))
-        return method == self.method and all(config.get(k) == v for k, v in own.items())
 
 
 def read_chain(methods: str | Sequence[str], options: Mapping[str, Any]) -> list[Step]:
@@ -112,8 +103,3 @@ def _no_option(key: str, names: Sequence[str], known: Mapping[str, set[str]]) ->
         return f"--{key} is no option here; its options: {next(iter(choices.values()))}"
     listed = "; ".join(f"{name}: {text}" for name, text in choices.items())
     return f"--{key} is no option here. Options of {listed}"
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """As JSON gives them back."""
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}

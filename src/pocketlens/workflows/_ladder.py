@@ -61,6 +61,7 @@ class Facts:
         macs: multiply-adds of the network for one photo.
         cores: to train with.
         max_drop: points of the metric that may be lost.
+        thorough: what takes minutes, too.
     """
 
     num_images: int
@@ -68,12 +69,13 @@ class Facts:
     macs: int = 0
     cores: int = 2
     max_drop: float = 0.5
+    thorough: bool = True
     target: Literal["cpu", "phone"] = "cpu"
 
 
 def ladder(facts: Facts) -> list[Candidate]:
     """Candidates in the order they are tried."""
-    made = [*_floats(), *_static(facts), *_dear(facts)]
+    made = [*_floats(), *_static(facts), *(_dear(facts) if facts.thorough else ())]
     if facts.target == "phone":  # OpenVINO has no phones
         return made
     whole: list[Candidate] = []

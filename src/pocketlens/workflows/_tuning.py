@@ -63,7 +63,10 @@ class Material:
             UserError: there are none.
         """
         if not len(self.val):
-            raise UserError(f"{self.bundle.path} remembers no validation photo among these")
+            raise UserError(
+                f"{self.bundle.path} remembers no validation photo among these; pass as --data the "
+                "photos it was trained on"
+            )
         scored = score_session(session, self.bundle.manifest, self.val, self.photos)
         return float(metrics.score(self.metric, with_own_thresholds(scored))[0])
 
@@ -85,6 +88,7 @@ def trainer(
     *,
     threads: int | None = None,
     resume: bool = False,
+    call: str = "",
 ) -> Train:
     """What a method calls to train a module.
 
@@ -92,6 +96,7 @@ def trainer(
         given: the photos; raises a `UserError` where no data was named.
         teacher: the float model, whose answers are learnt from.
         work: directory of checkpoints.
+        call: hash of all that the step was asked for; a checkpoint of another call is refused.
     """
 
     def train(
@@ -105,7 +110,10 @@ def trainer(
         found = given()
         for part, why in ((found.train, "train"), (found.val, "validate")):
             if not len(part):
-                raise UserError(f"there is no photo to {why} on that {found.bundle.path} knows")
+                raise UserError(
+                    f"there is no photo to {why} on that {found.bundle.path} knows; pass as --data "
+                    "the photos it was trained on (an imported model has none: train it first)"
+                )
         run_dir = work / name if name else work
         run_dir.mkdir(parents=True, exist_ok=True)
         config = _config(found, teacher, tuning)
@@ -123,7 +131,7 @@ def trainer(
             validate=check,
             run_dir=run_dir,
             resume=resume,
-            data_hash=_data_hash(found, name),
+            data_hash=_data_hash(found, name, call),
             teaching=teach(config, found.train, found.bundle.split, run_dir, threads),
             threads=threads,
             before_epoch=before_epoch,
@@ -146,6 +154,7 @@ def trainer(
                 "start": start[found.metric],
                 "best": best,
                 "kept": "start" if stays else f"epoch {result.best_epoch + 1}",
+                "teacher": {"id": teacher.id, "name": teacher.path.name},
                 "recipe": {key: getattr(config, key) for key in _KEPT},
             }
         }
@@ -188,6 +197,6 @@ def _figures(scored: Scored) -> dict[str, float]:
     return metrics.summary(scored)
 
 
-def _data_hash(found: Material, name: str) -> str:
-    facts = [found.bundle.id, name, found.train.identities, found.val.identities]
+def _data_hash(found: Material, name: str, call: str) -> str:
+    facts = [call, found.bundle.id, name, found.train.identities, found.val.identities]
     return hashlib.sha256(repr(facts).encode()).hexdigest()

@@ -6,14 +6,14 @@ import os
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from pocketlens.compression._step import Context
+from pocketlens.compression._step import Calibration, Context
 from pocketlens.core.bundle import Bundle, read_bundle, write_bundle
-from pocketlens.core.directory import refuse_existing
+from pocketlens.core.directory import MANIFEST, cache_dir, refuse_existing
 from pocketlens.core.errors import BundleError, UserError
 from pocketlens.core.predictor import available_cores
 from pocketlens.explain.choice import Choice
@@ -23,8 +23,15 @@ from pocketlens.measures.machine import describe_machine
 from pocketlens.measures.operations import count_operations
 from pocketlens.progress import say, warn
 from pocketlens.training.repeatable import torch_threads
-from pocketlens.workflows._calibrating import calibration_source
+from pocketlens.workflows._calibrating import calibration_source, hash_calibration
 from pocketlens.workflows._calibration_choice import check_choice
+from pocketlens.workflows._call import (
+    CALL,
+    call_hash,
+    forget_steps,
+    refuse_interrupted,
+    remember,
+)
 from pocketlens.workflows._chain import Step, check_chain, read_chain
 from pocketlens.workflows._probe import with_probe
 from pocketlens.workflows._thresholds import own_thresholds
@@ -79,46 +86,58 @@ def compress(
     target = Path(out)
     steps = read_chain(method, options)
     choice = check_choice(calibration_choice)
-    if resume and (target / "manifest.json").is_file():
-        return _complete(target, steps, source)
-    read = [source.path, *data_paths(data), *data_paths(calibration)]
-    refuse_existing(target, overwrite=overwrite, inputs=read)
+    if not (resume and (target / MANIFEST).is_file()):
+        read = [source.path, *data_paths(data), *data_paths(calibration)]
+        refuse_existing(target, overwrite=overwrite, inputs=read)
     check_chain(source, steps)
     _check_photos(steps, data, calibration)
-    hashed = None
-    if data is not None and (source.manifest.task == "multi_label" or len(steps) > 1):
-        data = hashed = as_hashed(data)  # once, for ranges and for thresholds
-    elif any(step.needs_data for step in steps):
-        assert data is not None
-        data = hashed = as_hashed(data)
-    chosen = source if teacher is None else as_bundle(teacher)
+    chosen = source if teacher is None else _check_teacher(as_bundle(teacher), source)
+    data = hashed = None if data is None else as_hashed(data)  # once, for all that needs them
+    calibration = None if calibration is None else hash_calibration(calibration)
+    call = call_hash(source, steps, chosen, hashed, calibration, choice, scored)
+    if resume and (target / MANIFEST).is_file():
+        return _complete(target, call)
+    work = target.with_name(f"{target.name}.run")
     with ExitStack() as stack:
         if len(steps) == 1 and not steps[0].needs_data:
             work = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         else:
-            work = target.with_name(f"{target.name}.run")
-            if work.exists() and not (resume or overwrite):
-                raise UserError(
-                    f"{work} holds a run that was interrupted; pass --resume to go on, or "
-                    "--overwrite"
-                )
-            stack.enter_context(workplace(work, resume=resume, overwrite=overwrite))
+            refuse_interrupted(work, call, resume=resume, overwrite=overwrite)
+            again = resume or not overwrite  # a finished run's tables may lie there
+            stack.enter_context(workplace(work, resume=again, overwrite=overwrite))
+            remember(work, call)
         current = source
         for number, step in enumerate(steps, 1):
             last = number == len(steps)
             place = target if last else work / f"{number}-{step.method}"
-            if resume and not last and (made := _made_before(place, step, current)) is not None:
+            if resume and not last and (made := _made_before(place, call)) is not None:
                 say(f"step {number} of {len(steps)}, {step.method}, is there already")
                 current = made
                 continue
             if len(steps) > 1:
                 say(f"step {number} of {len(steps)}: {step.method}")
             order = _Order(
-                current, step, place, chosen, hashed, threads, resume, overwrite or not last
+                current, step, place, chosen, hashed, threads, resume, overwrite or not last, call
             )
             calibrate = calibration_source(current, data, calibration, frozenset(scored), choice)
             current = _make(order, calibrate, work / f"{number}-{step.method}.run")
+        forget_steps(work)
         return current
+
+
+def _check_teacher(teacher: Bundle, source: Bundle) -> Bundle:
+    mine, its = source.manifest, teacher.manifest
+    if its.precision != "float32" or its.task != mine.task:
+        raise UserError(
+            f"--teacher {teacher.path} is a {its.task} model in {its.precision}; learning needs a "
+            f"float32 one for the same task as {source.path}"
+        )
+    if missing := sorted(set(mine.classes) - set(its.classes)):
+        raise UserError(
+            f"--teacher {teacher.path} doesn't know {len(missing)} classes, such as "
+            f"{', '.join(missing[:3])}; name one that was trained on this data"
+        )
+    return teacher
 
 
 def _check_photos(steps: Sequence[Step], data: object, calibration: object) -> None:
@@ -135,23 +154,23 @@ def _check_photos(steps: Sequence[Step], data: object, calibration: object) -> N
             )
 
 
-def _complete(target: Path, steps: Sequence[Step], source: Bundle) -> Bundle:
+def _complete(target: Path, call: str) -> Bundle:
     """What an earlier call made, if it is what is asked for now.
 
     Raises:
         UserError: it was made otherwise.
     """
     bundle = read_bundle(target)
-    if not steps[-1].made(bundle) or source.id not in bundle.family:
+    if bundle.manifest.lineage.config.get(CALL) != call:
         raise UserError(
-            f"{target} was made with another method, other options or from another bundle; name "
-            "another --out, or start anew with --overwrite"
+            f"{target} was made with another method, other options or photos, or from another "
+            "bundle; name another --out, or start anew with --overwrite"
         )
     say(f"{target} is complete already")
     return bundle
 
 
-def _made_before(place: Path, step: Step, parent: Bundle) -> Bundle | None:
+def _made_before(place: Path, call: str) -> Bundle | None:
     """The bundle of a step that an interrupted chain had come to the end of."""
     if not place.exists():
         return None
@@ -160,7 +179,7 @@ def _made_before(place: Path, step: Step, parent: Bundle) -> Bundle | None:
     except BundleError as error:
         warn(f"{error}; it is made again")
         return None
-    return bundle if step.made(bundle) and parent.id in bundle.family else None
+    return bundle if bundle.manifest.lineage.config.get(CALL) == call else None
 
 
 @dataclass(frozen=True)
@@ -175,13 +194,25 @@ class _Order:
     threads: int | None
     resume: bool
     overwrite: bool
+    call: str
 
 
-def _make(order: _Order, calibrate: Callable[..., Any], work: Path) -> Bundle:
+def _make(order: _Order, calibrate: Callable[[int, int], Calibration], work: Path) -> Bundle:
     step, parent = order.step, order.parent
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         prepared = _as_taken(parent, step, Path(folder) / "step")
+        if prepared.manifest.input.layout != "NCHW":
+            raise UserError(
+                f"{prepared.path} takes its pixels last ({prepared.manifest.input.layout}), which "
+                "no method here does; export the network with NCHW inputs and import that"
+            )
         photos = _Photos(prepared, order.data, stack)
+        looked_at: list[Calibration] = []
+
+        def calibration(num_images: int, seed: int) -> Calibration:
+            looked_at.append(calibrate(num_images, seed))
+            return looked_at[-1]
+
         manifest = prepared.manifest
         side = manifest.preprocess
         if step.needs_data:
@@ -193,28 +224,40 @@ def _make(order: _Order, calibrate: Callable[..., Any], work: Path) -> Bundle:
         context = Context(
             out=Path(folder) / "made" / order.place.name,
             overwrite=order.overwrite,
-            calibration=calibrate,
+            calibration=calibration,
             train=trainer(
                 lambda: photos.found,
                 order.teacher,
                 work,
                 threads=order.threads,
                 resume=order.resume,
+                call=order.call,
             ),
             score=lambda session: photos.found.score(session),
             operations=lambda module: count_operations(module, side.height, side.width),
             latency=lambda bundles: _latency(bundles, photos.found, order.threads),
             work=work if step.needs_data else Path(folder) / "work",
             cpu_flags=tuple(describe_machine()["cpu_flags"]),
+            cache=cache_dir(),
         )
         made: Bundle = step.plugin.apply(prepared, step.config, context)
-        manifest = made.manifest
+        lineage = made.manifest.lineage
+        split = made.split
+        facts: dict[str, Any] = {}
+        for chosen in looked_at:  # whatever a method did with them, none is ever scored
+            together = {*split.calibration, *chosen.split.calibration}
+            split = replace(split, calibration=tuple(sorted(together)))
+            facts |= {k: v for k, v in chosen.facts(0).items() if k != "num_calibrated"}
+        config = {**facts, **lineage.config, CALL: order.call}
+        lineage = replace(lineage, config=config)
+        manifest = replace(made.manifest, lineage=lineage)
+        made = replace(made, manifest=manifest)
         if manifest.task == "multi_label":
             manifest = own_thresholds(made, parent, order.data)
         with load(made) as predictor:
             manifest = with_probe(manifest, predictor)
         files = {name: made.path / name for name in manifest.files}
-        return write_bundle(order.place, manifest, files, overwrite=order.overwrite)
+        return write_bundle(order.place, manifest, files, split=split, overwrite=order.overwrite)
 
 
 @dataclass

@@ -54,8 +54,8 @@ class ShrinkConfig:
     """What is best among those that pass: the fastest or the smallest."""
 
     effort: Literal["quick", "thorough"] = "thorough"
-    """quick: only what needs no training; thorough: also steps that train, while nothing keeps to
-    all limits."""
+    """quick: only what takes seconds; thorough: also longer steps and such that train, while none
+    keeps to all limits."""
 
     target: Literal["cpu", "phone"] = "cpu"
     """Where it will run; for a phone, what phones can't run is left out."""
@@ -150,6 +150,7 @@ def _facts(parent: Bundle, hashed: Hashed, config: ShrinkConfig, threads: int) -
         int(parent.manifest.model.get("macs") or 0),
         threads,
         config.max_drop,
+        config.effort == "thorough",
         config.target,
     )
 
@@ -190,7 +191,7 @@ def search(
             continue
         if candidate.of and candidate.of not in made:
             continue
-        if candidate.dear and (config.effort == "quick" or progress.is_met(variants)):
+        if candidate.dear and progress.is_met(variants):
             break
         if deadline is not None and time.monotonic() > deadline:
             variants.append(not_made(candidate, "skipped", "the budget of minutes was spent"))
