@@ -206,3 +206,23 @@ def test_photos_that_shaped_a_network_are_never_scored(
     )
     assert len(made.split.calibration) == 24
     assert made.manifest.lineage.config["calibrated_on"].endswith("of others")
+
+
+def test_a_runtime_that_is_not_installed_is_named_once(
+    tiny: Bundle, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pocketlens.core.errors import MissingExtraError
+    from pocketlens.runtimes import openvino
+
+    def missing(module: str, *, extra: str) -> None:
+        raise MissingExtraError(f"this needs {module}: pip install 'pocketlens[{extra}]'")
+
+    def untimed(bundles: dict[str, Path], *_: object, **__: object) -> dict[str, Timing]:
+        return dict.fromkeys(bundles, Timing(1.0, 1.0, 0.0, 1.0, 1.0, 1, (1.0,)))
+
+    monkeypatch.setattr(_table, "measure_latency", untimed)
+    monkeypatch.setattr(openvino, "require", missing)
+    table = pl.shrink(tiny, photos, out=tmp_path / "s", effort="quick", num_images=8)
+    rows = [row for row in table.rows if row.runtime == "openvino"]
+    assert [(row.name, row.verdict) for row in rows] == [("float-openvino", "skipped")]
+    assert "pip install 'pocketlens[openvino]'" in rows[0].reason

@@ -184,12 +184,13 @@ def search(
     scores = {FLOAT: score_variant(parent, test, choosing, threads, FLOAT)}
     made: dict[str, Bundle] = {}
     passed: set[str] = set()
+    missing: set[str] = set()
     progress = _Progress(config, threads, test)
     deadline = None if config.budget is None else time.monotonic() + config.budget * 60
     for candidate in ladder(_facts(parent, hashed, config, threads)):
         if candidate.family and candidate.family in passed:
             continue
-        if candidate.of and candidate.of not in made:
+        if candidate.of and (candidate.of not in made or candidate.runtime in missing):
             continue
         if candidate.dear and progress.is_met(variants):
             break
@@ -200,6 +201,8 @@ def search(
         variant = make(candidate, source, target / "variants", made)
         variants.append(variant)
         if variant.bundle is None:
+            if variant.verdict == "skipped" and candidate.method is None:
+                missing.add(candidate.runtime)  # said once is enough
             continue
         made[candidate.name] = variant.bundle
         try:
