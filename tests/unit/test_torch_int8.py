@@ -134,16 +134,20 @@ def test_eager_mode_names_what_it_is_for(
 
 
 @pytest.mark.parametrize(
-    ("flags", "reduced"),
+    ("machine", "flags", "reduced"),
     [
-        (("avx2", "avx512f", "avx512_vnni"), False),
-        (("avx2", "avx512f"), True),
-        (("avx2", "avx_vnni"), True),  # torch's kernels look for that of AVX-512
-        (("asimd", "asimddp"), False),
-        ((), False),
+        ("x86_64", ("avx2", "avx512f", "avx512_vnni"), False),
+        ("x86_64", ("avx2", "avx512f"), True),
+        ("x86_64", ("avx2", "avx_vnni"), True),  # torch's kernels look for that of AVX-512
+        ("AMD64", (), True),  # Windows doesn't tell
+        ("aarch64", ("asimd", "asimddp"), False),
+        ("arm64", (), False),
     ],
 )
-def test_range_is_reduced_where_sums_overflow(flags: tuple[str, ...], reduced: bool) -> None:
+def test_range_is_reduced_where_sums_overflow(
+    machine: str, flags: tuple[str, ...], reduced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_int8.platform, "machine", lambda: machine)
     assert _int8.needs_reduced_range(flags) is reduced
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.core.bundle import Bundle
-from pocketlens.core.errors import BundleError
+from pocketlens.core.errors import BundleError, UserError
 from pocketlens.core.predictor import available_cores
 from pocketlens.core.session import Session, SessionOptions
 from pocketlens.extras import require
@@ -82,6 +82,8 @@ def restore(bundle: Bundle) -> torch.nn.Module:
     try:
         skeleton = way.rebuild(build(bundle), manifest.model, described, (height, width))
         network: torch.nn.Module = way.unpack(skeleton, load_file(bundle.file(WEIGHTS)))
+    except UserError:
+        raise  # it says itself what is wrong, such as an extra that is missing
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise BundleError(
             f"{bundle.path}: its weights don't fit the network that its manifest describes "
