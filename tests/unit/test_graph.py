@@ -73,6 +73,7 @@ def test_written_back_untrained_it_is_the_file_it_was(quantized: Bundle, tiny_on
     before = {t.name: numpy_helper.to_array(t) for t in graph.model.graph.initializer}
     after = {t.name: numpy_helper.to_array(t) for t in to_model(graph).graph.initializer}
     assert before.keys() == after.keys()
+    assert len(to_model(graph).SerializeToString()) <= 1.01 * quantized.size_bytes
     for name, values in before.items():
         assert after[name].dtype == values.dtype
         if name.endswith("_quantized") and values.dtype == np.int8:
@@ -147,7 +148,7 @@ def test_fewer_bits_are_packed_and_answer_as_trained(
     graph = onnx.load(made.path / "model.onnx").graph
     kinds = [t.data_type for t in graph.initializer if t.name.endswith("_quantized")]
     assert kinds.count(TYPES.INT4) > kinds.count(TYPES.INT8) > 0, "first and last layer keep 8 bits"
-    assert made.size_bytes < 0.3 * tiny_onnx.size_bytes
+    assert made.size_bytes < 0.35 * tiny_onnx.size_bytes
 
 
 def test_levels_stay_within_their_bits(quantized: Bundle, tiny_onnx: Bundle) -> None:
@@ -178,6 +179,7 @@ def test_lsq_is_never_below_its_start(tiny_onnx: Bundle, photos: Path, tmp_path:
         num_images=24,
         lr=5.0,
     )
+    assert made.size_bytes < 0.45 * tiny_onnx.size_bytes
     trained = made.manifest.lineage.config["trained"]
     assert trained["kept"] == "start"
     assert trained["best"] <= trained["start"]

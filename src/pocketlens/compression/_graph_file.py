@@ -27,11 +27,9 @@ def to_model(graph: Graph) -> Any:
 
     def put(name: str, kind: str, values: NDArray[Any], like: Any) -> None:
         needed.add(kind)
-        made[name].CopyFrom(
-            onnx.helper.make_tensor(
-                name, getattr(onnx.TensorProto, kind), like, values.flatten().tolist()
-            )
-        )
+        # As bytes: a list of numbers takes up to ten bytes for each negative one.
+        typed = values.reshape(like).astype(_numpy_type(kind))
+        made[name].CopyFrom(onnx.numpy_helper.from_array(typed, name))
 
     for name, value in graph.floats().items():
         if name in made:
@@ -80,6 +78,14 @@ def _type(quantizer: Quantizer) -> str:
     """The narrowest ONNX type that holds the levels of weights."""
     # 2 bits have a type too, but ONNX Runtime 1.31 fuses it into a layer that doesn't take it.
     return "INT4" if quantizer.high < 8 else "INT8"
+
+
+def _numpy_type(kind: str) -> Any:
+    if kind == "INT4":
+        import ml_dtypes
+
+        return ml_dtypes.int4
+    return np.dtype(kind.lower())
 
 
 def _zero_points(model: Any) -> dict[str, str]:
