@@ -46,3 +46,13 @@ def test_the_picture_is_xml_whatever_names_hold() -> None:
     assert root.tag.endswith("svg")
     assert "<script>" not in pareto_picture.render(comparison)
     ElementTree.fromstring(pareto_picture.render(compared([])))
+
+
+def test_what_loses_too_much_is_no_choice_but_has_a_story() -> None:
+    rows = [
+        variant("kept", 90.0, 100, 10.0),
+        replace(variant("wrong", 10.0, 1, 0.1), verdict="less_accurate", reason="loses 80 points"),
+    ]
+    assert [r.name for r in front(rows)] == ["kept"]
+    text = pareto.render(compared(rows))
+    assert "Rejected: loses 80 points." in text

@@ -10,9 +10,13 @@ from pocketlens.core.gate import UNJUDGED
 
 
 def figures(row: Row) -> tuple[float, float, float] | None:
-    """Minus the score, bytes and milliseconds: less is better; None where one is missing."""
+    """Minus the score, bytes and milliseconds: less is better.
+
+    None where one is missing, or the row loses more than is allowed: it is no choice.
+    """
     values = (row.score, row.size_bytes, row.latency_ms)
-    if row.verdict in UNJUDGED or any(v is None or not math.isfinite(v) for v in values):
+    missing = any(v is None or not math.isfinite(v) for v in values)
+    if missing or row.verdict in (*UNJUDGED, "less_accurate"):
         return None
     score, size, latency = values
     assert score is not None

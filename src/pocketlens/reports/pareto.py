@@ -25,13 +25,14 @@ def render(comparison: Comparison, config: Config | None = None) -> str:
     lines = [
         "# Which variants none beats",
         "",
-        "No other is at once as accurate, as small and as fast. Those in bold may be shipped.",
+        "No other that keeps to the limit of the drop is at once as accurate, as small and as "
+        "fast. Those in bold may be shipped.",
         "",
         f"| variant | made by | runtime | {title} % | lost [95 %] | size | time of one photo |",
         "| :--- | :--- | :--- | ---: | ---: | ---: | ---: |",
     ]
     lines += [_line(row) for row in best]
-    others = [row for row in f.ordered(rows) if row not in best]
+    others = [row for row in f.ordered(rows) if row not in best or f.is_rejected(row)]
     if others:
         lines += ["", "# Why the others lost", ""]
         lines += [f"- **{escape(row.name)}**: {escape(story(row, rows))}" for row in others]

@@ -80,7 +80,7 @@ def make(candidate: Candidate, source: Source, folder: Path, made: Mapping[str, 
         # A library that stumbles over one network must not cost the other candidates.
         warn(f"{candidate.name} failed: {type(error).__name__}: {error}")
         return not_made(candidate, "failed", f"{type(error).__name__}: {error}")
-    return Variant(candidate.name, bundle, method=candidate.method or "export")
+    return Variant(candidate.name, bundle, method=candidate.method or candidate.made_by or "export")
 
 
 def _start(candidate: Candidate, source: Source, made: Mapping[str, Bundle]) -> Bundle:
@@ -138,7 +138,7 @@ def not_made(candidate: Candidate, verdict: str, reason: str) -> Variant:
     return Variant(
         candidate.name,
         None,
-        method=candidate.method or "export",
+        method=candidate.method or candidate.made_by or "export",
         runtime=candidate.runtime,
         precision=candidate.precision,
         verdict=verdict,

@@ -27,6 +27,7 @@ class Candidate:
         seconds: rough cost on two cores for planning, without scoring.
         family: skipped when another of this family kept to the limit of the drop.
         of: name of the candidate that this is an export of; "" for the float bundle.
+        made_by: of an export, the methods behind what is exported.
         dear: tried only while no other keeps to all limits.
     """
 
@@ -38,6 +39,7 @@ class Candidate:
     seconds: float = 5.0
     family: str = ""
     of: str = ""
+    made_by: str = ""
     dear: bool = False
 
     def describe(self) -> str:
@@ -95,6 +97,7 @@ def _in_openvino(candidate: Candidate) -> Candidate:
         precision=candidate.precision,
         seconds=1.0,
         of=candidate.name,
+        made_by=candidate.method or "",
         dear=candidate.dear,
     )
 
