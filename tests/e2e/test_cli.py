@@ -121,7 +121,7 @@ def test_compare_refuses_another_split(
         photos,
         "--out",
         tmp_path / "b",
-        *QUICK[:-2],
+        *QUICK[:-4],
         "--seed",
         "7",
     )
