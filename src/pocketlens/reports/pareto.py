@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pocketlens.core.comparison import Comparison, Row
 from pocketlens.core.pareto import beaten_by, front
 from pocketlens.reports import _format as f
+from pocketlens.reports._headline import headline
 from pocketlens.reports.markdown import escape
 
 EXTRA = ""
@@ -23,6 +24,8 @@ def render(comparison: Comparison, config: Config | None = None) -> str:
     best = front(rows)
     title = f.metric(rows[0].metric) if rows else "score"
     lines = [
+        escape(headline(comparison).sentence),
+        "",
         "# Which variants none beats",
         "",
         "No other that keeps to the limit of the drop is at once as accurate, as small and as "
@@ -35,15 +38,16 @@ def render(comparison: Comparison, config: Config | None = None) -> str:
     others = [row for row in f.ordered(rows) if row not in best or f.is_rejected(row)]
     if others:
         lines += ["", "# Why the others lost", ""]
-        lines += [f"- **{escape(row.name)}**: {escape(story(row, rows))}" for row in others]
+        told = [(f.one_line(row.name), f.one_line(story(row, rows))) for row in others]
+        lines += [f"- **{escape(name)}**: {escape(text)}" for name, text in told]
     return "\n".join(lines) + "\n"
 
 
 def _line(row: Row) -> str:
-    name = escape(row.name)
+    name = escape(f.one_line(row.name))
     cells = [
         name if f.is_rejected(row) else f"**{name}**",
-        escape(_chain(row)),
+        escape(f.one_line(_chain(row))),
         f.runtime(row.runtime),
         f.number(row.score),
         f.drop(row),

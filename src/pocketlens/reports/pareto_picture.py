@@ -11,6 +11,7 @@ from pocketlens.core.comparison import Comparison, Row
 from pocketlens.core.pareto import figures, front
 from pocketlens.reports import _axis
 from pocketlens.reports import _format as f
+from pocketlens.reports._headline import headline
 
 EXTRA = ""
 
@@ -32,6 +33,7 @@ def render(comparison: Comparison, config: Config | None = None) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
         'font-family="sans-serif" font-size="12">',
+        f"<desc>{escape(f.one_line(headline(comparison).sentence))}</desc>",
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>',
     ]
     if rows:
@@ -86,7 +88,8 @@ def _panel(
     for row in sorted(rows, key=lambda row: row in best):
         a, b = place(row)
         sunk = ", below the picture" if (row.score or 0.0) < low else ""
-        told = escape(f"{row.name}: {f.number(row.score)} %, {of(row):.3g} {title}{sunk}")
+        name = f.one_line(row.name, 60)
+        told = escape(f"{name}: {f.number(row.score)} %, {of(row):.3g} {title}{sunk}")
         colour = "#b23b3b" if f.is_rejected(row) else "#2a6f4e" if row in best else "#777"
         parts.append(
             f'<circle cx="{a}" cy="{b}" r="5" fill="{colour}"><title>{told}</title></circle>'
@@ -96,5 +99,5 @@ def _panel(
             at = b + 18 if below else b - 9
             taken.append((a, at))
             anchor = "end" if a > left + 0.6 * _PANEL else "start"
-            parts.append(f'<text x="{a}" y="{at}" text-anchor="{anchor}">{escape(row.name)}</text>')
+            parts.append(f'<text x="{a}" y="{at}" text-anchor="{anchor}">{escape(name)}</text>')
     return parts
