@@ -52,6 +52,22 @@ def load(family: str, name: str) -> Any:
     return importlib.import_module(f"pocketlens.{family}.{name.replace('-', '_')}")
 
 
+def find_family(model: str) -> tuple[str, Any]:
+    """The model family that knows a network's name.
+
+    Raises:
+        UserError: none does; the message names similar ones.
+    """
+    similar: list[str] = []
+    for name in names("models"):
+        family = load("models", name)
+        if family.knows(model):
+            return name, family
+        similar += family.similar(model) if "/" not in model or model.startswith(name) else []
+    hint = f"; did you mean {', '.join(similar[:3])}?" if similar else ""
+    raise UserError(f"no network is called {model!r}{hint} (timm.list_models() lists all)")
+
+
 @cache
 def describe(family: str, name: str) -> Plugin:
     """Summary and needs of a plugin, read from its source without importing it."""

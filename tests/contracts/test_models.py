@@ -12,7 +12,8 @@ import torch
 from pocketlens import plugins
 from pocketlens.core.errors import UserError
 from pocketlens.measures.operations import count_operations
-from pocketlens.workflows._network import build_network, find_family
+from pocketlens.plugins import find_family
+from pocketlens.workflows._network import build_network
 
 FAMILIES = plugins.names("models")
 #: One small network of each family; a family that isn't named here has one that begins with its

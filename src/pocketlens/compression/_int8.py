@@ -6,17 +6,16 @@ import platform
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
 from pocketlens import plugins
 from pocketlens.compression._step import Calibration, Context, finish
-from pocketlens.compression._tuning import Tuning, check_tuning
+from pocketlens.compression._tuning import Tuning, check_num_images, check_tuning
 from pocketlens.core.bundle import Bundle
 from pocketlens.core.errors import BundleError, DataError, UserError
 from pocketlens.core.session import SessionOptions
-from pocketlens.core.split import Split
 from pocketlens.progress import say
 
 if TYPE_CHECKING:
@@ -28,8 +27,30 @@ _TOLERANCE: Final = 1e-5
 
 
 @dataclass(frozen=True)
+class Observed:
+    """How PyTorch's static methods find ranges."""
+
+    ranges: Literal["histogram", "minmax"] = "histogram"
+    """How activation ranges follow from the calibration photos: where a histogram's error is
+    least, or all that was seen."""
+
+    num_images: int = 256
+    """Calibration photos, class-balanced."""
+
+    seed: int = 0
+    """Of the choice of calibration photos."""
+
+    def __post_init__(self) -> None:
+        check_num_images(self.num_images, self.seed)
+
+
+@dataclass(frozen=True)
 class QuantizedTuning(Tuning):
     """How to train with fake quantization."""
+
+    ranges: Literal["histogram", "minmax"] = "histogram"
+    """How activation ranges follow from the calibration photos: where a histogram's error is
+    least, or all that was seen."""
 
     observe: float = 0.67
     """Share of the epochs in which activation ranges still follow; then they stay as they are."""
@@ -46,18 +67,6 @@ class QuantizedTuning(Tuning):
         for name in ("observe", "batch_statistics"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"--{name.replace('_', '-')} must be between 0 and 1")
-
-
-def check_num_images(num_images: int, seed: int) -> None:
-    """Refuse numbers that are none.
-
-    Raises:
-        UserError: one is out of range.
-    """
-    if num_images < 1:
-        raise UserError("--num-images must be at least 1")
-    if seed < 0:
-        raise UserError("--seed must not be negative")
 
 
 def needs_reduced_range(cpu_flags: tuple[str, ...]) -> bool:
@@ -229,7 +238,6 @@ def finish_int8(
     quantization: Mapping[str, Any],
     calibration: Calibration,
     facts: Mapping[str, Any],
-    split: Split,
     packages: tuple[str, ...] = ("torch", "timm"),
 ) -> Bundle:
     """Write a converted network, and make sure that it answers alike when it is opened again.
@@ -252,7 +260,6 @@ def finish_int8(
         {"model.safetensors": weights},
         runtime="torch-int8",
         precision="int8",
-        split=split,
         facts=facts,
         model={**bundle.manifest.model, "quantization": dict(quantization)},
         packages=packages,

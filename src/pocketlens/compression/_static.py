@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pocketlens.compression._onnx import first_convolutions, load_model, quiet
 from pocketlens.compression._step import Calibration
+from pocketlens.compression._tuning import check_num_images
 from pocketlens.core.errors import DataError, UserError
 
 #: Batches whose activations are held at a time while histograms are made.
@@ -74,10 +75,7 @@ def check_static(config: StaticConfig) -> None:
     Raises:
         UserError: one is out of range.
     """
-    if config.num_images < 1:
-        raise UserError("--num-images must be at least 1")
-    if config.seed < 0:
-        raise UserError("--seed must not be negative")
+    check_num_images(config.num_images, config.seed)
     if not 50 < config.percentile <= 100:
         raise UserError("--percentile must be above 50 and at most 100")
 

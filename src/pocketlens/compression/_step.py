@@ -43,15 +43,6 @@ class Calibration:
     choice: str = "random"
     pool_hash: str = ""
 
-    def facts(self, num_used: int) -> dict[str, Any]:
-        """Lines for the lineage of what was made with them."""
-        return {
-            "calibrated_on": self.source,
-            "calibration_hash": self.pool_hash,
-            "num_calibrated": num_used,
-            "calibration_choice": self.choice,
-        }
-
 
 @dataclass(frozen=True)
 class Tuned:
@@ -100,7 +91,8 @@ class Context:
 
     Attributes:
         out: directory of the new bundle.
-        calibration: photos by number and seed; raises a `UserError` where none were named.
+        calibration: photos by number and seed; raises a `UserError` where none were named. The
+            result's split and lineage tell of them without the method's doing.
         train: trains a module; raises a `UserError` where no data was named.
         score: of a session on the validation photos, by the bundle's metric, in percent; raises a
             `UserError` where there are none.
@@ -132,7 +124,6 @@ def finish(
     *,
     runtime: str,
     precision: str,
-    split: Split | None = None,
     facts: Mapping[str, Any] | None = None,
     model: Mapping[str, Any] | None = None,
     packages: tuple[str, ...] = ("onnx", "onnxruntime", "torch"),
@@ -159,7 +150,7 @@ def finish(
         context.out,
         manifest,
         files,
-        split=bundle.split if split is None else split,
+        split=bundle.split,
         overwrite=context.overwrite,
     )
 

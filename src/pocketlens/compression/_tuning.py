@@ -53,3 +53,15 @@ def check_tuning(tuning: Tuning) -> None:
         raise UserError("--temperature must be above 0 and at most 100")
     if tuning.seed < 0:
         raise UserError("--seed must not be negative")
+
+
+def check_num_images(num_images: int, seed: int) -> None:
+    """Refuse numbers that are none.
+
+    Raises:
+        UserError: one is out of range.
+    """
+    if num_images < 1:
+        raise UserError("--num-images must be at least 1")
+    if seed < 0:
+        raise UserError("--seed must not be negative")

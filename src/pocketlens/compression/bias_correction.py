@@ -71,7 +71,6 @@ def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
         {"model.onnx": to_model(both.quantized).SerializeToString(deterministic=True)},
         runtime="onnx",
         precision="int8",
-        split=calibration.split,
-        facts=calibration.facts(both.num_images),
+        facts={"num_calibrated": both.num_images},
         packages=("torch", "onnx", "onnxruntime"),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pocketlens import plugins
 from pocketlens.compression._rebuild import restored, start_of
@@ -67,7 +67,7 @@ def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
             family_config=model.get("config", {}),
             facts=tuned.facts,
         )
-    family_name, family = _family_of(config.student)
+    family_name, family = plugins.find_family(config.student)
     options = family.Config()
     with start_of(config.seed):
         module = family.build(config.student, len(bundle.manifest.classes), options)
@@ -88,17 +88,6 @@ def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
         family_config={},
         facts=tuned.facts,
     )
-
-
-def _family_of(student: str) -> tuple[str, Any]:
-    similar: list[str] = []
-    for name in plugins.names("models"):
-        family = plugins.load("models", name)
-        if family.knows(student):
-            return name, family
-        similar += family.similar(student) if "/" not in student or student.startswith(name) else []
-    hint = f"; did you mean {', '.join(similar[:3])}?" if similar else ""
-    raise UserError(f"no network is called {student!r}{hint} (timm.list_models() lists all)")
 
 
 def _check_size(bundle: Bundle, student: str, module: torch.nn.Module, context: Context) -> None:

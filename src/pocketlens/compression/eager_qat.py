@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from pocketlens import plugins
 from pocketlens.compression._eager import refuse_others
@@ -30,10 +30,6 @@ SUITS: Final = "compact/resnet18"
 @dataclass(frozen=True)
 class Config(QuantizedTuning):
     """How to quantize and train on."""
-
-    ranges: Literal["histogram", "minmax"] = "histogram"
-    """How activation ranges follow from the calibration photos: where a histogram's error is
-    least, or all that was seen."""
 
 
 def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
@@ -64,6 +60,5 @@ def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
         converted,
         quantization=way.description(reduce_range=reduce_range),
         calibration=calibration,
-        facts={**calibration.facts(num_used), **facts},
-        split=calibration.split,
+        facts={"num_calibrated": num_used, **facts},
     )

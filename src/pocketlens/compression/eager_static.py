@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from pocketlens import plugins
 from pocketlens.compression._eager import refuse_others
 from pocketlens.compression._int8 import (
+    Observed,
     calibrate,
-    check_num_images,
     finish_int8,
     needs_reduced_range,
 )
@@ -27,21 +27,8 @@ SUITS: Final = "compact/resnet18"
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Observed):
     """How to quantize."""
-
-    ranges: Literal["histogram", "minmax"] = "histogram"
-    """How activation ranges follow from the calibration photos: where a histogram's error is
-    least, or all that was seen."""
-
-    num_images: int = 256
-    """Calibration photos, class-balanced."""
-
-    seed: int = 0
-    """Of the choice of calibration photos."""
-
-    def __post_init__(self) -> None:
-        check_num_images(self.num_images, self.seed)
 
 
 def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
@@ -68,6 +55,5 @@ def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
         way.convert(prepared),
         quantization=way.description(reduce_range=reduce_range),
         calibration=calibration,
-        facts=calibration.facts(num_used),
-        split=calibration.split,
+        facts={"num_calibrated": num_used},
     )

@@ -102,9 +102,8 @@ def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
         {"model.onnx": content},
         runtime="onnx",
         precision="int8" if config.bits == low == 8 else f"int{config.bits}",
-        split=calibration.split,
         facts={
-            **calibration.facts(num_used),
+            "num_calibrated": num_used,
             **tuned.facts,
             "agreement_with_trained": agreement,
             **({} if low == 8 else {"simulated": "computed in float: no runtime has such kernels"}),

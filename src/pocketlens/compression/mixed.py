@@ -105,8 +105,7 @@ def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
         {"model.onnx": content},
         runtime="onnx",
         precision="int8",
-        split=calibration.split,
-        facts={**calibration.facts(ranges.num_images), "left_in_float": list(order[:number])},
+        facts={"num_calibrated": ranges.num_images, "left_in_float": list(order[:number])},
     )
 
 

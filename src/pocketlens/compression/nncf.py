@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from pocketlens.compression._onnx import load_model, quiet
 from pocketlens.compression._step import Calibration, Context, finish
+from pocketlens.compression._tuning import check_num_images
 from pocketlens.core.bundle import Bundle
-from pocketlens.core.errors import DataError, UserError
+from pocketlens.core.errors import DataError
 from pocketlens.extras import require
 
 EXTRA = "openvino"
@@ -57,10 +58,7 @@ class Config:
     """Of the choice of calibration photos."""
 
     def __post_init__(self) -> None:
-        if self.num_images < 1:
-            raise UserError("--num-images must be at least 1")
-        if self.seed < 0:
-            raise UserError("--seed must not be negative")
+        check_num_images(self.num_images, self.seed)
 
 
 def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
@@ -92,8 +90,7 @@ def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
             files,
             runtime=config.backend,
             precision="int8",
-            split=calibration.split,
-            facts=calibration.facts(photos.num_images),
+            facts={"num_calibrated": photos.num_images},
             packages=("nncf", "onnx", "openvino"),
         )
 

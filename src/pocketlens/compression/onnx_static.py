@@ -56,6 +56,5 @@ def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
         {"model.onnx": model.SerializeToString(deterministic=True)},
         runtime="onnx",
         precision="int8",
-        split=calibration.split,
-        facts=calibration.facts(ranges.num_images),
+        facts={"num_calibrated": ranges.num_images},
     )

@@ -30,10 +30,6 @@ class Config(QuantizedTuning):
     quantizer: Literal["x86", "xnnpack"] = "x86"
     """Whose kernels it is for: torch's on x86, or XNNPACK's on phones (extra `executorch`)."""
 
-    ranges: Literal["histogram", "minmax"] = "histogram"
-    """How activation ranges follow from the calibration photos: where a histogram's error is
-    least, or all that was seen."""
-
 
 def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
     """Export, calibrate, train with rounding in the forward pass, convert; never below its start.
@@ -65,7 +61,6 @@ def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
         converted,
         quantization=way.description(config.quantizer, reduce_range=reduce_range, train=True),
         calibration=calibration,
-        facts={**calibration.facts(num_used), **facts},
-        split=calibration.split,
+        facts={"num_calibrated": num_used, **facts},
         packages=("torch", "torchao", "executorch", "timm"),
     )

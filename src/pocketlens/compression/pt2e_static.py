@@ -7,8 +7,8 @@ from typing import Final, Literal
 
 from pocketlens import plugins
 from pocketlens.compression._int8 import (
+    Observed,
     calibrate,
-    check_num_images,
     finish_int8,
     needs_reduced_range,
 )
@@ -23,24 +23,11 @@ NEEDS_CALIBRATION: Final = True
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Observed):
     """How to quantize."""
 
     quantizer: Literal["x86", "xnnpack"] = "x86"
     """Whose kernels it is for: torch's on x86, or XNNPACK's on phones (extra `executorch`)."""
-
-    ranges: Literal["histogram", "minmax"] = "histogram"
-    """How activation ranges follow from the calibration photos: where a histogram's error is
-    least, or all that was seen."""
-
-    num_images: int = 256
-    """Calibration photos, class-balanced."""
-
-    seed: int = 0
-    """Of the choice of calibration photos."""
-
-    def __post_init__(self) -> None:
-        check_num_images(self.num_images, self.seed)
 
 
 def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
@@ -71,7 +58,6 @@ def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
         way.convert(prepared),
         quantization=way.description(config.quantizer, reduce_range=reduce_range, train=False),
         calibration=calibration,
-        facts=calibration.facts(num_used),
-        split=calibration.split,
+        facts={"num_calibrated": num_used},
         packages=("torch", "torchao", "executorch", "timm"),
     )

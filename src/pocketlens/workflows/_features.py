@@ -11,8 +11,8 @@ from pocketlens.core.bundle import Bundle
 from pocketlens.core.errors import UserError
 from pocketlens.core.preprocess import Preprocess
 from pocketlens.core.session import Session, SessionOptions
+from pocketlens.plugins import find_family
 from pocketlens.training.config import TrainConfig
-from pocketlens.workflows._network import find_family
 from pocketlens.workflows.convert import import_model
 from pocketlens.workflows.open import BundleLike, as_bundle
 

@@ -11,28 +11,13 @@ from pocketlens.core.errors import UserError
 from pocketlens.core.preprocess import Preprocess
 from pocketlens.extras import require
 from pocketlens.measures.operations import count_operations
+from pocketlens.plugins import find_family
 from pocketlens.training.config import TrainConfig
 from pocketlens.training.distilling import layer_pairs
 from pocketlens.training.parallel import check_machine
 
 if TYPE_CHECKING:
     import torch
-
-
-def find_family(model: str) -> tuple[str, Any]:
-    """The model family that knows a network's name.
-
-    Raises:
-        UserError: none does; the message names similar ones.
-    """
-    similar: list[str] = []
-    for name in plugins.names("models"):
-        family = plugins.load("models", name)
-        if family.knows(model):
-            return name, family
-        similar += family.similar(model) if "/" not in model or model.startswith(name) else []
-    hint = f"; did you mean {', '.join(similar[:3])}?" if similar else ""
-    raise UserError(f"no network is called {model!r}{hint} (timm.list_models() lists all)")
 
 
 class Network(NamedTuple):

@@ -17,7 +17,6 @@ from pocketlens.core.bundle import Bundle
 from pocketlens.core.directory import cache_dir
 from pocketlens.core.errors import UserError
 from pocketlens.core.examples import Examples
-from pocketlens.core.scored import Scored
 from pocketlens.core.session import Session
 from pocketlens.progress import say
 from pocketlens.training.config import TrainConfig
@@ -119,7 +118,7 @@ def trainer(
         config = _config(found, teacher, tuning)
         manifest = found.bundle.manifest
         check = partial(validate, manifest=manifest, examples=found.val, photos=found.photos)
-        start = _figures(check(module.eval()))
+        start = metrics.summary(check(module.eval()))
         say(f"before training: {found.metric} {start[found.metric]:.2f} on validation photos")
         # Copied: training changes the very tensors.
         before = {k: v.detach().clone() for k, v in module.state_dict().items()}
@@ -191,10 +190,6 @@ def _recipe(bundle: Bundle) -> Mapping[str, Any]:
     trained = [p for p in lineage.parents if p.get("method") == "train"]
     config: Mapping[str, Any] = trained[-1].get("config", {}) if trained else {}
     return config
-
-
-def _figures(scored: Scored) -> dict[str, float]:
-    return metrics.summary(scored)
 
 
 def _data_hash(found: Material, name: str, call: str) -> str:

@@ -247,7 +247,11 @@ def _make(order: _Order, calibrate: Callable[[int, int], Calibration], work: Pat
         for chosen in looked_at:  # whatever a method did with them, none is ever scored
             together = {*split.calibration, *chosen.split.calibration}
             split = replace(split, calibration=tuple(sorted(together)))
-            facts |= {k: v for k, v in chosen.facts(0).items() if k != "num_calibrated"}
+            facts |= {
+                "calibrated_on": chosen.source,
+                "calibration_hash": chosen.pool_hash,
+                "calibration_choice": chosen.choice,
+            }
         config = {**facts, **lineage.config, CALL: order.call}
         lineage = replace(lineage, config=config)
         manifest = replace(made.manifest, lineage=lineage)

@@ -14,8 +14,9 @@ from pocketlens.core.directory import refuse_existing
 from pocketlens.core.errors import UserError
 from pocketlens.core.preprocess import Preprocess
 from pocketlens.extras import require, versions
+from pocketlens.plugins import find_family
 from pocketlens.progress import say
-from pocketlens.workflows._network import describe_model, find_family
+from pocketlens.workflows._network import describe_model
 from pocketlens.workflows.open import BundleLike, as_bundle
 
 
