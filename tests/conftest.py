@@ -67,6 +67,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["POCKETLENS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
+@pytest.fixture(autouse=True)
+def _one_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three processes of each variant are for figures that are quoted."""
+    monkeypatch.setattr("pocketlens.measures.start.ROUNDS", 1)
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The real photos; see CONTRIBUTING.md."""

@@ -7,7 +7,7 @@ import io
 import random
 from dataclasses import replace
 
-from pocketlens.core.comparison import ClassDamage, Comparison, Flip, Row
+from pocketlens.core.comparison import ClassDamage, Comparison, Flip, Parity, Row
 from pocketlens.core.gate import Limits, choose
 
 #: One grey pixel, so that golden files don't depend on an encoder.
@@ -24,7 +24,7 @@ NASTY = (
 )
 
 MACHINE = {
-    "processor": "Intel(R) Xeon(R) Processor @ 2.60GHz",
+    "cpu": "Intel(R) Xeon(R) Processor @ 2.60GHz",
     "cores": 2,
     "threads": 2,
     "memory_gb": 7.7,
@@ -75,6 +75,11 @@ def row(name: str, **values: object) -> Row:
         batch=32,
         speedup=3.41,
         speedup_float=2.08,
+        rank_best=1,
+        rank_worst=2,
+        cold_start_ms=412.0,
+        memory_bytes=96_000_000,
+        roofline_percent=21.7,
         agreement=98.2,
         metrics={"macro_f1": 85.9, "accuracy": 88.1},
         intervals={"macro_f1": _LOST, "accuracy": _LOST},
@@ -187,6 +192,10 @@ def small() -> Comparison:
             ),
         ),
         num_flips={"int8-static": 7},
+        parity=(
+            Parity(("float", "float-onnx"), 200, 2.1e-6, 3.3e-7, 4.81, 0.9999999, 100.0),
+            Parity(("int8-static", "x"), 200, 0.31, 0.02, 4.7, 0.997, 99.5, ("cell0404.png",)),
+        ),
         notes=("12 photos could not be read and were left out.",),
         config={"max_drop": 0.5, "methods": ["onnx-static", "onnx-dynamic"], "seed": 0},
     )

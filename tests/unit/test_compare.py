@@ -14,6 +14,7 @@ import pocketlens as pl
 from pocketlens.cli import run
 from pocketlens.core.bundle import Bundle, write_bundle
 from pocketlens.core.errors import UserError
+from pocketlens.core.preprocess import Preprocess
 from pocketlens.measures.latency import Timing
 from pocketlens.runtimes import onnx
 from pocketlens.workflows import _table
@@ -167,3 +168,27 @@ def test_one_compressed_file_that_two_runtimes_answer_differently_is_rejected(
     assert row.verdict == "mismatch"
     assert "which is the same file in another runtime" in row.reason
     assert next(row for row in table.rows if row.name == "i").verdict in ("best", "ok", "slower")
+
+
+def test_photos_are_decoded_once(
+    tiny: Bundle,
+    tiny_onnx: Bundle,
+    make_photos: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("POCKETLENS_CACHE", str(tmp_path / "cache"))
+    real, decoded = Preprocess.decode, [0]
+
+    def decode(self: Preprocess, *args: Any, **options: Any) -> Any:
+        decoded[0] += 1
+        return real(self, *args, **options)
+
+    monkeypatch.setattr(Preprocess, "decode", decode)
+    monkeypatch.setattr(_table, "measure_latency", lambda bundles, *_, **__: {
+        name: Timing(1.0, 1.0, 0.0, 1.0, 1.0, 1, (1.0,)) for name in bundles
+    })  # fmt: skip
+    root = make_photos(tmp_path / "more", per_class=8, seed=5)
+    table = pl.compare([tiny, tiny_onnx], root, out=tmp_path / "table", reference=tiny)
+    scored = table.comparison.data
+    assert decoded[0] == scored["num_test"] + (scored.get("num_val") or 0)

@@ -180,3 +180,13 @@ def test_too_few_photos_prove_nothing() -> None:
     assert judge(replace(few, drop_unseen=0.5), Limits(max_drop=0.5)).proven
     judged = judge(replace(few, drop_unseen=75.0), Limits(max_drop=0.5))
     assert (judged.proven, judged.verdict) == (False, "ok")
+
+
+def test_what_cannot_be_told_from_the_fastest_is_as_fast() -> None:
+    small = replace(INT8, name="small", latency_ms=5.1, size_bytes=2_000_000)
+    fast = replace(INT8, ties=("small",))
+    slow = replace(small, name="tiny", latency_ms=6.0, size_bytes=1_000_000)
+    judged = choose([FLOAT, ONNX, fast, small, slow], Limits(), reference="float")
+    assert [row.name for row in judged if row.verdict == "best"] == ["small"]
+    judged = choose([FLOAT, ONNX, INT8, small, slow], Limits(), reference="float")
+    assert [row.name for row in judged if row.verdict == "best"] == ["int8"]

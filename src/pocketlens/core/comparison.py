@@ -42,6 +42,12 @@ class Row:
         metrics: every score by name, and the loss.
         intervals: of each score its `drop`, `drop_low` and `drop_high`.
         noisy: the measurement's rounds differ too much to rank it.
+        ties: rows whose latency can't be told from this one's; `rank_best` and `rank_worst`
+            bound the place among all timed rows that this leaves it, 1 the fastest.
+        cold_start_ms: from the start of a process to its first answer; `memory_bytes`: the most
+            that this process held.
+        roofline_percent: share of the machine's matrix-multiply peak in the row's precision that
+            its multiply-adds reach.
         agreement: percent of test images with the float model's answer.
     """
 
@@ -70,6 +76,12 @@ class Row:
     speedup: float | None = None
     speedup_float: float | None = None
     noisy: bool = False
+    ties: tuple[str, ...] = ()
+    rank_best: int | None = None
+    rank_worst: int | None = None
+    cold_start_ms: float | None = None
+    memory_bytes: int | None = None
+    roofline_percent: float | None = None
     agreement: float | None = None
     verdict: Verdict = "ok"
     reason: str = ""
@@ -118,6 +130,31 @@ class Flip:
 
 
 @dataclass(frozen=True)
+class Parity:
+    """One network in two runtimes.
+
+    Attributes:
+        rows: names of both rows.
+        num_photos: real photos that both answered.
+        largest, mean: absolute difference of logits, over photos and classes.
+        scale: the largest absolute logit of the first, which the differences are to be seen
+            against.
+        cosine: of both logit vectors of a photo, the smallest over the photos.
+        agreement: percent of the photos with the same answer: of several labels, all the same.
+        disagreeing: names of photos with another answer, the first 20.
+    """
+
+    rows: tuple[str, str]
+    num_photos: int
+    largest: float
+    mean: float
+    scale: float
+    cosine: float
+    agreement: float
+    disagreeing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Comparison:
     """All rows with what they were measured on.
 
@@ -128,6 +165,7 @@ class Comparison:
         reference: name of the float row that drops are counted from.
         confusion: row name -> counts KK, rows the truth (single-label, up to 60 classes).
         damage, flips: the details behind the rows.
+        parity: each network that is there in several runtimes, pair by pair.
         notes: what a reader should know.
     """
 
@@ -140,6 +178,7 @@ class Comparison:
     damage: tuple[ClassDamage, ...] = ()
     flips: tuple[Flip, ...] = ()
     num_flips: Mapping[str, int] = field(default_factory=dict)
+    parity: tuple[Parity, ...] = ()
     notes: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     reference: str = ""

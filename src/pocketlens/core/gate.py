@@ -124,6 +124,10 @@ def choose(
     passing = [row for row in judged if row.verdict == "ok" or _is_fit_reference(row, limits)]
     if passing:
         best = min(passing, key=lambda row: _rank(row, limits.goal))
+        if limits.goal == "latency":
+            # What can't be told from the fastest is as fast; then the smallest is the best.
+            alike = [row for row in passing if row is best or row.name in best.ties]
+            best = min(alike, key=lambda row: _rank(row, "size"))
         reason = "the smallest that passes" if limits.goal == "size" else "the fastest that passes"
         if limits.goal == "latency" and best.latency_ms is None:
             reason = "the smallest that passes; latency was not measured"

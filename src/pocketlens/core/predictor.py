@@ -42,6 +42,10 @@ class Answer(NamedTuple):
     not_finite: bool = False
 
 
+#: Gives `image_HWC` uint8 of a request at the network's size, from where it is kept already.
+Fitted = Callable[[Request], NDArray[np.uint8]]
+
+
 @dataclass(frozen=True)
 class Prediction:
     """The answer for one image or box.
@@ -88,7 +92,7 @@ class Predictor:
         session: Session,
         *,
         batch_size: int = 8,
-        fitted: Callable[[Request], NDArray[np.uint8]] | None = None,
+        fitted: Fitted | None = None,
     ) -> None:
         """Open for use.
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +38,10 @@ NOISY_PERCENT: Final = 10.0
 
 #: Nor where other programs took more than this share of one core meanwhile.
 BUSY_PERCENT: Final = 15.0
+
+#: A lead below this share is none: a process may keep it for its life by the luck of where its
+#: memory lies, and lose it with the next.
+_WHIM: Final = 0.05
 
 #: Seconds before a block: threads of the variant before it wait for work in a loop that takes up
 #: to half a core from whoever comes next.
@@ -83,6 +87,17 @@ def speedup(reference: Timing, other: Timing) -> float:
     return float(np.median(np.divide(reference.blocks_ms, other.blocks_ms)))
 
 
+def is_faster(one: Timing, other: Timing) -> bool:
+    """Whether `one` is surely the faster: in every round, and by more than a whim.
+
+    Neither a noisy one nor one that failed is surely anything.
+    """
+    if any(timing.failed is not None or timing.noisy for timing in (one, other)):
+        return False
+    ratios = np.divide(other.blocks_ms, one.blocks_ms)
+    return bool(ratios.min() > 1 and np.median(ratios) > 1 + _WHIM)
+
+
 def measure_latency(
     bundles: Mapping[str, Path],
     requests: Sequence[Request],
@@ -90,6 +105,7 @@ def measure_latency(
     threads: int,
     batch: int = 16,
     rounds: int = ROUNDS,
+    untuned: Collection[str] = (),
 ) -> dict[str, Timing]:
     """Time all variants in turns.
 
@@ -98,6 +114,7 @@ def measure_latency(
         requests: photos to time with; their files are read again at each end-to-end call.
         threads: of each runtime.
         batch: for the throughput.
+        untuned: names of variants that get the system's own settings of the allocator.
     """
     if not requests:
         raise UserError("no photo to measure with")
@@ -117,7 +134,8 @@ def measure_latency(
 
         for name, path in bundles.items():
             with trying(name):
-                workers[name] = stack.enter_context(_Worker(path, requests, threads, batch))
+                worker = _Worker(path, requests, threads, batch, tuned=name not in untuned)
+                workers[name] = stack.enter_context(worker)
         for name, worker in list(workers.items()):
             with trying(name):
                 blocks[name] = _Blocks(_calls_a_block(worker))
@@ -184,7 +202,16 @@ class _WorkerError(Exception):
 class _Worker:
     """A process that has one variant open."""
 
-    def __init__(self, bundle: Path, requests: Sequence[Request], threads: int, batch: int) -> None:
+    def __init__(
+        self,
+        bundle: Path,
+        requests: Sequence[Request],
+        threads: int,
+        batch: int,
+        *,
+        tuned: bool = True,
+    ) -> None:
+        self._environment = {**os.environ, "GLIBC_TUNABLES": _ALLOCATOR} if tuned else None
         self._order = {
             "bundle": str(bundle.resolve()),
             "threads": threads,
@@ -194,7 +221,6 @@ class _Worker:
 
     def __enter__(self) -> _Worker:
         # `-P`: a json.py in the folder where the user happens to be must not be run.
-        environment = os.environ | {"GLIBC_TUNABLES": _ALLOCATOR}
         # A file, since a pipe that nobody reads would stop a process that says much.
         self._errors = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
@@ -203,7 +229,7 @@ class _Worker:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env=environment,
+            env=self._environment,
         )
         self._send(self._order)
         if self._receive() != "ready":

@@ -26,25 +26,33 @@ class Outcome:
     Attributes:
         errors: file name -> reason.
         num_not_finite: samples answered with NaN or infinity.
+        logits_FK: of the first samples that were scored, as many as were asked for.
     """
 
     examples: Examples
     scored: Scored
     errors: dict[str, str]
     num_not_finite: int = 0
+    logits_FK: NDArray[np.float32] | None = None
 
 
-def collect(predictor: Predictor, examples: Examples, *, text: str = "scoring") -> Outcome:
+def collect(
+    predictor: Predictor, examples: Examples, *, text: str = "scoring", num_logits: int = 0
+) -> Outcome:
     """Ask the network about every sample, in order.
 
     Single-label answers are reduced as they come, so that memory holds three figures a sample
     however many classes there are; multi-label ones are held as logits.
+
+    Args:
+        num_logits: samples whose logits are held whatever the task.
     """
     task = predictor.manifest.task
     num_classes = len(predictor.classes)
     kept: list[int] = []
     errors: dict[str, str] = {}
     not_finite = 0
+    first: list[NDArray[np.float32]] = []
 
     def rows() -> Iterator[NDArray[np.float32]]:
         nonlocal not_finite
@@ -57,6 +65,8 @@ def collect(predictor: Predictor, examples: Examples, *, text: str = "scoring") 
                     not_finite += answer.not_finite
                     continue
                 kept.append(i)
+                if len(first) < num_logits:
+                    first.append(answer.logits_K)
                 yield answer.logits_K
 
     if task == "multi_label":
@@ -73,4 +83,4 @@ def collect(predictor: Predictor, examples: Examples, *, text: str = "scoring") 
         )
         scored = join([none, *blocks])
     left = examples if len(kept) == len(examples) else examples.take(kept)
-    return Outcome(left, scored, errors, not_finite)
+    return Outcome(left, scored, errors, not_finite, np.stack(first) if first else None)

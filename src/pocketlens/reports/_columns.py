@@ -9,6 +9,7 @@ from typing import Final
 
 from pocketlens.core.comparison import Row
 from pocketlens.reports._format import (
+    NONE,
     VERDICTS,
     count,
     drop,
@@ -49,6 +50,13 @@ def _throughput(row: Row) -> str:
         return "–"
     text = significant(row.throughput, noisy=row.noisy)
     return text if row.batch is None else f"{text} @ {row.batch}"
+
+
+def _place(row: Row) -> str:
+    if row.rank_best is None or row.rank_worst is None:
+        return NONE
+    same = row.rank_best == row.rank_worst
+    return f"{row.rank_best}" if same else f"{row.rank_best}–{row.rank_worst}"
 
 
 COLUMNS: Final = (
@@ -115,6 +123,11 @@ COLUMNS: Final = (
         "The slowest minus the fastest round's median: how far to trust the latency.",
     ),
     Column(
+        "rank", "place", _place, lambda r: r.rank_best,
+        "Place by latency, 1 the fastest; a range where models can't be told apart on this "
+        "machine. Only ranges that don't overlap say which is the faster.",
+    ),
+    Column(
         "e2e", "from file ms", lambda r: significant(r.e2e_latency_ms, noisy=r.noisy),
         lambda r: r.e2e_latency_ms,
         "Milliseconds from the photo's file to the answer: decoding, resizing and the network.",
@@ -122,6 +135,22 @@ COLUMNS: Final = (
     Column(
         "throughput", "images/s @ batch", _throughput, lambda r: r.throughput,
         "Images a second when so many are given at once.",
+    ),
+    Column(
+        "roofline", "% of peak", lambda r: number(r.roofline_percent, 0),
+        lambda r: r.roofline_percent,
+        "Share of the machine's own limit: multiply-adds of one image per second, against large "
+        "matrix products in the same precision. What is left goes to memory, to other work than "
+        "multiplying, and to starting each layer.",
+    ),
+    Column(
+        "cold_start", "cold start ms", lambda r: significant(r.cold_start_ms),
+        lambda r: r.cold_start_ms,
+        "Milliseconds from starting a Python process to its first answer.",
+    ),
+    Column(
+        "memory", "memory", lambda r: megabytes(r.memory_bytes), lambda r: r.memory_bytes,
+        "The most that such a process held, Python and the runtime included.",
     ),
     Column(
         "agreement", "agreement %", lambda r: number(r.agreement, 1), lambda r: r.agreement,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from pocketlens.core.comparison import ClassDamage, Comparison, Flip, Row
 from pocketlens.reports._format import (
@@ -21,21 +21,10 @@ from pocketlens.reports._format import (
     reference,
     significant,
 )
+from pocketlens.reports._machine import instructions
 
 #: Classes, photos and pairs shown before the rest is folded away.
 SHOWN_CLASSES, SHOWN_FLIPS, SHOWN_PAIRS = 20, 24, 3
-
-#: Instructions that 8-bit networks live on: what a reader calls them, and their spellings.
-_FLAGS: Final = (
-    ("AVX2", ("avx2",)),
-    ("AVX-512", ("avx512f", "avx512")),
-    ("VNNI", ("avx512_vnni", "avx512vnni", "avx_vnni", "avxvnni", "vnni")),
-    ("AMX int8", ("amx_int8",)),
-    ("NEON", ("neon", "asimd")),
-    ("dot product", ("asimddp", "dotprod")),
-    ("i8mm", ("i8mm",)),
-    ("SVE", ("sve",)),
-)
 
 
 @dataclass(frozen=True)
@@ -265,18 +254,6 @@ def rightly(flip: Flip) -> bool:
 def image_url(base64: str) -> str:
     """A thumbnail as a data URL; the kind is told by the first bytes."""
     return f"data:image/{'png' if base64.startswith('iVBOR') else 'jpeg'};base64,{base64}"
-
-
-def instructions(machine: Mapping[str, Any]) -> str:
-    """Which of the instructions that matter to 8-bit networks the processor has."""
-    flags = {str(flag).lower() for flag in machine.get("cpu_flags") or ()}
-    if not flags:
-        return ""
-    have = [name for name, spellings in _FLAGS if flags & set(spellings)]
-    text = ", ".join(have) or "none of those that speed up 8-bit networks"
-    if "AVX2" in have and "VNNI" not in have:
-        text += "; no VNNI: 8-bit networks gain less here, and may saturate"
-    return text
 
 
 def measured(comparison: Comparison) -> list[tuple[str, list[tuple[str, str]]]]:

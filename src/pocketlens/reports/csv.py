@@ -18,7 +18,8 @@ COLUMNS: Final = (
     "name", "runtime", "precision", "method", "metric", "score", "drop", "drop_low", "drop_high",
     "drop_unseen",
     "proven", "loss", "size_bytes", "params", "macs", "latency_ms", "latency_ms_p95",
-    "e2e_latency_ms", "throughput", "batch", "speedup", "speedup_float", "noisy", "agreement",
+    "e2e_latency_ms", "throughput", "batch", "speedup", "speedup_float", "noisy", "rank_best",
+    "rank_worst", "cold_start_ms", "memory_bytes", "roofline_percent", "agreement",
     "verdict", "reason",
 )  # fmt: skip
 

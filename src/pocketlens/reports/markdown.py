@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pocketlens.core.comparison import Comparison
 from pocketlens.reports._columns import compact_table
 from pocketlens.reports._headline import headline
+from pocketlens.reports._machine import machine_line
 
 EXTRA = ""
 
@@ -30,6 +31,8 @@ def render(comparison: Comparison, config: Config | None = None) -> str:
         lines.append(_line(cells))
     if any(row.noisy for row in rows):
         lines += ["", "~ the machine was too noisy to rank by this figure"]
+    if line := machine_line(comparison.machine):
+        lines += ["", escape(line)]
     return "\n".join(lines) + "\n"
 
 

@@ -11,6 +11,7 @@ from pocketlens.core.comparison import Comparison, Row
 from pocketlens.reports._columns import Column, compact_table
 from pocketlens.reports._format import VERDICTS, is_rejected, number, one_line, ordered
 from pocketlens.reports._headline import headline
+from pocketlens.reports._machine import machine_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,6 +67,8 @@ def render(comparison: Comparison, config: Config | None = None) -> str:
     if comparison.rows:
         console.print(_fitting(comparison, console))
     for line in _reasons(ordered(comparison.rows)):
+        console.print(Text(line), style="dim")
+    if line := machine_line(comparison.machine):
         console.print(Text(line), style="dim")
     for note in comparison.notes:
         console.print(Text(f"note: {one_line(note, 300)}"), style="dim")

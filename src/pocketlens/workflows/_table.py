@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,20 +14,28 @@ import numpy as np
 from pocketlens.core import metrics
 from pocketlens.core.bootstrap import paired_drops
 from pocketlens.core.bundle import Bundle
-from pocketlens.core.comparison import Comparison, Row
+from pocketlens.core.comparison import Comparison, Parity, Row
 from pocketlens.core.errors import MissingExtraError, UserError
 from pocketlens.core.examples import Examples
-from pocketlens.core.gate import Limits, choose, fastest_float
+from pocketlens.core.gate import Limits, choose
 from pocketlens.core.metrics import Metric
+from pocketlens.core.parity import parity
 from pocketlens.core.predictor import available_cores
-from pocketlens.measures.latency import Timing, measure_latency, speedup
+from pocketlens.measures.latency import measure_latency
 from pocketlens.measures.machine import describe_machine
+from pocketlens.measures.peak import Peak, matmul_peak
 from pocketlens.measures.score import Outcome
+from pocketlens.measures.start import measure_starts
 from pocketlens.progress import say
 from pocketlens.workflows import _details as details
+from pocketlens.workflows._photos import photos_of
+from pocketlens.workflows._timings import with_ranks, with_speedups, with_timing
 from pocketlens.workflows.evaluate import run_bundle
 
 _TIMED_PHOTOS: Final = 16
+
+#: Photos on which one network's runtimes are compared logit by logit.
+_PARITY_PHOTOS: Final = 200
 
 #: Share by which a photo's logits may differ between two runtimes of one network: rounding is
 #: far below.
@@ -108,6 +118,8 @@ def tabulate(
     requests = [scores[reference].test.examples.request(i) for i in range(timed)]
     say(f"measuring the latency of {len(bundles)} variants with {threads} threads, in turns")
     timings = measure_latency(bundles, requests, threads=threads, batch=batch)
+    starts = measure_starts(bundles, requests[0], threads=threads)
+    peak = matmul_peak(threads)
     origin = next(v.bundle for v in variants if v.name == reference)
     assert origin is not None
     rows = []
@@ -115,18 +127,20 @@ def tabulate(
         if variant.name in scores:
             row = _row(variant, origin, metric, scores[reference], scores[variant.name], home)
             row = _unless_runtimes_disagree(row, variant, variants, scores)
-            rows.append(_with_timing(row, timings[variant.name]))
+            name = variant.name
+            rows.append(with_timing(row, timings[name], starts[name], peak))
         else:
             rows.append(failed.get(variant.name) or _empty_row(variant, metric))
-    floats = _floats(variants, reference)
-    rows = _with_speedups(rows, timings, reference, floats)
+    # A pruned descendant is another network, and may be faster.
+    floats = {v.name for v in variants if v.bundle is not None and _is_export(v.bundle, origin)}
+    rows = with_ranks(with_speedups(rows, timings, floats), timings)
     judged = choose(rows, limits, reference=reference, floats=floats)
     ref = scores[reference].test
     others = {n: s.test for n, s in scores.items() if n != reference}
     return Comparison(
         rows=judged,
         reference=reference,
-        machine=describe_machine(threads),
+        machine=describe_machine(threads) | _peaks(peak),
         data={**data, **details.counts(ref, val)},
         limits=vars(limits),
         classes=ref.examples.classes,
@@ -134,6 +148,7 @@ def tabulate(
         damage=tuple(details.damage(metric, ref, others)),
         flips=tuple(details.flips(ref, others)),
         num_flips={n: details.num_flips(ref.scored, o.scored) for n, o in others.items()},
+        parity=tuple(_parities(variants, scores)),
         notes=(
             *notes,
             *details.notes(ref, scores[reference].val, [v.bundle for v in variants if v.bundle]),
@@ -150,10 +165,13 @@ def score_variant(
     Raises:
         UserError: the runtime isn't there, or the answers are no numbers.
     """
-    return Scores(
-        run_bundle(bundle, test, threads=threads, text=f"{name}: test"),
-        None if not val else run_bundle(bundle, val, threads=threads, text=f"{name}: validation"),
-    )
+    parts = [part for part in (test, val) if part]
+    with photos_of(bundle.manifest.preprocess, parts) as photos:
+        ask = partial(run_bundle, bundle, threads=threads, photos=photos)
+        return Scores(
+            ask(test, text=f"{name}: test", num_logits=_PARITY_PHOTOS),
+            ask(val, text=f"{name}: validation") if val else None,
+        )
 
 
 def drop_of(metric: Metric, reference: Outcome, other: Outcome) -> float:
@@ -255,6 +273,33 @@ def _unless_runtimes_disagree(
     return row
 
 
+def _parities(variants: Sequence[Variant], scores: Mapping[str, Scores]) -> Iterator[Parity]:
+    """Every pair of rows that are one network in two runtimes."""
+    for one, other in combinations([v for v in variants if v.name in scores], 2):
+        assert one.bundle is not None
+        assert other.bundle is not None
+        a, b = scores[one.name].test, scores[other.name].test
+        if one.bundle.network_id != other.bundle.network_id:
+            continue
+        names = [sample.path for sample in a.examples.samples]
+        if a.logits_FK is None or b.logits_FK is None or len(a.scored) != len(b.scored):
+            continue
+        yield parity(
+            (one.name, other.name),
+            a.logits_FK,
+            b.logits_FK,
+            names[: len(a.logits_FK)],
+            a.scored.task,
+            a.scored.thresholds_K,
+        )
+
+
+def _peaks(peak: Peak | None) -> dict[str, float]:
+    if peak is None:
+        return {}
+    return {"peak_gops_float32": peak.float32 / 1e9, "peak_gops_int8": peak.int8 / 1e9}
+
+
 def _is_export(bundle: Bundle, origin: Bundle) -> bool:
     """Whether a bundle is this model in another runtime, nothing else."""
     return bundle.network_id == origin.network_id
@@ -263,49 +308,3 @@ def _is_export(bundle: Bundle, origin: Bundle) -> bool:
 def _path_for_reader(path: Path, home: Path | None) -> str:
     inside = home is not None and path.resolve().is_relative_to(home.resolve())
     return str(path.resolve().relative_to(home.resolve()) if home and inside else path)
-
-
-def _with_timing(row: Row, timing: Timing) -> Row:
-    if timing.failed is not None:
-        return replace(row, verdict="failed", reason=f"can't be timed: {timing.failed}")
-    return replace(
-        row,
-        latency_ms=timing.latency_ms,
-        latency_ms_p95=timing.p95_ms,
-        latency_ms_spread=max(timing.blocks_ms) - min(timing.blocks_ms),
-        e2e_latency_ms=timing.e2e_latency_ms,
-        throughput=timing.throughput,
-        batch=timing.batch,
-        noisy=timing.noisy,
-    )
-
-
-def _floats(variants: Sequence[Variant], reference: str) -> set[str]:
-    """Names of the float model in whatever runtime: not other networks, which may be faster."""
-    chosen = next(v.bundle for v in variants if v.name == reference)
-    assert chosen is not None
-
-    # A pruned descendant is another network.
-    return {v.name for v in variants if v.bundle is not None and _is_export(v.bundle, chosen)}
-
-
-def _with_speedups(
-    rows: list[Row], timings: Mapping[str, Timing], reference: str, floats: set[str]
-) -> list[Row]:
-    fastest = fastest_float([r for r in rows if r.name in floats and r.verdict != "mismatch"])
-
-    def against(name: str | None, row: Row) -> float | None:
-        if name is None or row.latency_ms is None or timings[name].failed is not None:
-            return None
-        return speedup(timings[name], timings[row.name])
-
-    # `speedup` is against PyTorch where the float model runs there.
-    eager = next((r.name for r in rows if r.runtime == "torch" and r.name in floats), None)
-    return [
-        replace(
-            row,
-            speedup=against(eager, row),
-            speedup_float=against(None if fastest is None else fastest.name, row),
-        )
-        for row in rows
-    ]

@@ -14,7 +14,6 @@ from pocketlens.compression._step import Train, Tuned
 from pocketlens.compression._tuning import Tuning
 from pocketlens.core import metrics
 from pocketlens.core.bundle import Bundle
-from pocketlens.core.directory import cache_dir
 from pocketlens.core.errors import UserError
 from pocketlens.core.examples import Examples
 from pocketlens.core.session import Session
@@ -22,9 +21,10 @@ from pocketlens.progress import say
 from pocketlens.training.config import TrainConfig
 from pocketlens.training.job import Job
 from pocketlens.training.loop import train_network
-from pocketlens.training.photos import Photos, kept_photos
+from pocketlens.training.photos import Photos
 from pocketlens.training.resuming import config_of
 from pocketlens.workflows._parts import examples_of
+from pocketlens.workflows._photos import photos_of
 from pocketlens.workflows._teacher import teach
 from pocketlens.workflows._thresholds import with_own_thresholds
 from pocketlens.workflows._validate import score_session, validate
@@ -74,9 +74,7 @@ class Material:
 def material(bundle: Bundle, data: Hashed) -> Iterator[Material]:
     """Training and validation photos by the bundle's split."""
     train, val = (examples_of(bundle, data, part) for part in ("train", "val"))
-    both = [train, val]
-    wanted = ((part.request(i), key) for part in both for i, key in enumerate(part.identities))
-    with kept_photos(bundle.manifest.preprocess, wanted, cache_dir() / "photos") as photos:
+    with photos_of(bundle.manifest.preprocess, (train, val)) as photos:
         yield Material(bundle, train, val, photos)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from pocketlens.core import metrics
 from pocketlens.core.errors import UserError
 from pocketlens.core.metrics import Metric
+from pocketlens.core.predictor import Fitted
 from pocketlens.core.scored import Scored
 from pocketlens.measures.score import Outcome, collect
 from pocketlens.progress import warn
@@ -109,15 +110,25 @@ def metric_of(bundle: BundleLike, metric: str | None = None) -> Metric:
 
 
 def run_bundle(
-    bundle: BundleLike, examples: Any, *, threads: int | None = None, text: str = "scoring"
+    bundle: BundleLike,
+    examples: Any,
+    *,
+    threads: int | None = None,
+    text: str = "scoring",
+    photos: Fitted | None = None,
+    num_logits: int = 0,
 ) -> Outcome:
-    """Logits of a bundle over examples.
+    """Answers of a bundle to examples.
+
+    Args:
+        photos: where decoded ones are kept.
+        num_logits: photos whose logits are held; see `collect`.
 
     Raises:
         UserError: no sample could be scored, or an answer is NaN or infinite.
     """
-    with load(bundle, threads=threads) as predictor:
-        outcome = collect(predictor, examples, text=text)
+    with load(bundle, threads=threads, fitted=photos) as predictor:
+        outcome = collect(predictor, examples, text=text, num_logits=num_logits)
     if outcome.num_not_finite:
         raise UserError(
             f"the network answers {outcome.num_not_finite} of {len(examples)} photos with NaN or "

@@ -7,7 +7,7 @@ import os
 from pocketlens import plugins
 from pocketlens.core.bundle import Bundle, read_bundle
 from pocketlens.core.errors import BundleError
-from pocketlens.core.predictor import Predictor
+from pocketlens.core.predictor import Fitted, Predictor
 from pocketlens.core.session import SessionOptions
 from pocketlens.workflows._probe import warn_where_answers_differ
 
@@ -19,7 +19,13 @@ def as_bundle(bundle: BundleLike) -> Bundle:
     return bundle if isinstance(bundle, Bundle) else read_bundle(bundle)
 
 
-def load(bundle: BundleLike, *, threads: int | None = None, batch_size: int = 8) -> Predictor:
+def load(
+    bundle: BundleLike,
+    *,
+    threads: int | None = None,
+    batch_size: int = 8,
+    fitted: Fitted | None = None,
+) -> Predictor:
     """Open a bundle for predictions, in the runtime it was made for.
 
     A compressed one that answers otherwise than where it was made warns of it.
@@ -27,6 +33,7 @@ def load(bundle: BundleLike, *, threads: int | None = None, batch_size: int = 8)
     Args:
         threads: processor threads of the runtime; all cores by default.
         batch_size: images the network is given at a time.
+        fitted: see `Predictor`.
 
     Raises:
         BundleError: no bundle, or a damaged or altered one.
@@ -40,6 +47,6 @@ def load(bundle: BundleLike, *, threads: int | None = None, batch_size: int = 8)
             f"have (it has {', '.join(plugins.names('runtimes'))}); update pocketlens"
         )
     session = plugins.load("runtimes", runtime).open(opened, SessionOptions(threads))
-    predictor = Predictor(opened.manifest, session, batch_size=batch_size)
+    predictor = Predictor(opened.manifest, session, batch_size=batch_size, fitted=fitted)
     warn_where_answers_differ(opened, predictor)
     return predictor

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pocketlens.core import metrics
 from pocketlens.core.bundle import Bundle, read_bundle, write_bundle
 from pocketlens.core.dataset import Dataset
-from pocketlens.core.directory import MARKER, cache_dir, refuse_existing
+from pocketlens.core.directory import MARKER, refuse_existing
 from pocketlens.core.errors import DataError, UserError
 from pocketlens.core.examples import make_examples
 from pocketlens.core.split import Split, make_split
@@ -25,9 +25,9 @@ from pocketlens.training.config import TrainConfig
 from pocketlens.training.job import Job
 from pocketlens.training.loop import train_network
 from pocketlens.training.parallel import check_machine
-from pocketlens.training.photos import kept_photos
 from pocketlens.training.resuming import refuse_other_run, refuse_other_settings
 from pocketlens.workflows._network import check_network
+from pocketlens.workflows._photos import photos_of
 from pocketlens.workflows._prepare import prepare, trained_classes
 from pocketlens.workflows._teacher import check_teacher, teach
 from pocketlens.workflows._thresholds import with_thresholds
@@ -193,10 +193,8 @@ def _train(
         run_dir / "augmentation.png", parts["train"], manifest.preprocess, config
     )
     teaching = teach(config, parts["train"], split, run_dir, threads)
-    seen = [parts["train"], parts["val"]]
-    wanted = ((part.request(i), key) for part in seen for i, key in enumerate(part.identities))
-    kept = cache_dir() / "photos" if config.photo_cache else None
-    with kept_photos(manifest.preprocess, wanted, kept) as photos:
+    seen = (parts["train"], parts["val"])
+    with photos_of(manifest.preprocess, seen, keep=config.photo_cache) as photos:
         job = Job(
             module,
             parts["train"],
