@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import pocketlens as pl
-from pocketlens.core.bundle import Bundle, read_bundle
+from pocketlens.core.bundle import Bundle, read_bundle, write_bundle
 from pocketlens.core.errors import UserError
 from pocketlens.measures.latency import Timing
 from pocketlens.workflows import _candidates, _table
@@ -226,3 +226,22 @@ def test_a_runtime_that_is_not_installed_is_named_once(
     rows = [row for row in table.rows if row.runtime == "openvino"]
     assert [(row.name, row.verdict) for row in rows] == [("float-openvino", "skipped")]
     assert "pip install 'pocketlens[openvino]'" in rows[0].reason
+
+
+def test_without_validation_photos_the_test_photos_are_divided(
+    tiny: Bundle, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def untimed(bundles: dict[str, Path], *_: object, **__: object) -> dict[str, Timing]:
+        return dict.fromkeys(bundles, Timing(1.0, 1.0, 0.0, 1.0, 1.0, 1, (1.0,)))
+
+    monkeypatch.setattr(_table, "measure_latency", untimed)
+    ladder = [c for c in shrinking.ladder(Facts(4)) if c.name == "float-onnx"]
+    monkeypatch.setattr(shrinking, "ladder", lambda _: ladder)
+    weights = {"model.safetensors": tiny.file("model.safetensors")}
+    bare = write_bundle(tmp_path / "bare", tiny.manifest, weights)  # without its split
+    table = pl.shrink(bare, photos, out=tmp_path / "s")
+    data = table.comparison.data
+    assert data["num_test"] + data["num_val"] == 60
+    assert abs(data["num_test"] - data["num_val"]) <= 2
+    assert any("were used to choose by" in note for note in table.comparison.notes)
+    assert all(row.val_drop is not None for row in table.rows)

@@ -5,7 +5,7 @@ import pytest
 
 from pocketlens.core.dataset import Sample
 from pocketlens.core.errors import DataError
-from pocketlens.core.split import Split, make_split
+from pocketlens.core.split import Split, halves, make_split
 
 
 def made(counts, **fields):
@@ -212,3 +212,19 @@ def test_too_few(count):
 def test_round_trip():
     split = make_split(*made({"a": 20}), seed=3)
     assert Split.from_dict(split.to_dict()) == split
+
+
+def test_halves_are_alike_and_keep_groups_whole() -> None:
+    samples = [
+        Sample(path=f"{i}.jpg", labels=("a" if i % 4 else "b",), group=f"g{i // 2}")
+        for i in range(80)
+    ]
+    identities = [f"{i:064x}" for i in range(80)]
+    first, second = halves(samples, identities)
+    assert sorted([*first, *second]) == list(range(80))
+    assert not {samples[i].group for i in first} & {samples[i].group for i in second}
+    for part in (first, second):
+        assert 38 <= len(part) <= 42
+        assert 9 <= sum(samples[i].labels == ("b",) for i in part) <= 11
+    assert halves(samples, identities) == (first, second)
+    assert halves(samples, identities, seed=1) != (first, second)

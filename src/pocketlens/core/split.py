@@ -155,6 +155,18 @@ def make_split(
     return Split(**found, seed=None if given else seed, groups=groups, notes=tuple(notes))
 
 
+def halves(
+    samples: Sequence[Sample], identities: Sequence[str], *, seed: int = 0
+) -> tuple[list[int], list[int]]:
+    """Positions of two halves, alike in labels; a photo or a group stays whole."""
+    parts: list[Part | None] = [None] * len(samples)
+    _assign(
+        samples, identities, parts, range(len(samples)), {"val": 0.5, "test": 0.5}, seed, "across"
+    )
+    first, second = ([i for i, part in enumerate(parts) if part == p] for p in ("val", "test"))
+    return first, second
+
+
 def _as_part(name: str | None) -> Part | None:
     # What a calibration has seen must never be scored, but may be trained on.
     return "train" if name == "calibration" else next((p for p in PARTS if p == name), None)

@@ -17,6 +17,7 @@ from pocketlens.core.examples import Examples
 from pocketlens.core.gate import Goal, Limits
 from pocketlens.core.metrics import Metric
 from pocketlens.core.predictor import available_cores
+from pocketlens.core.split import halves
 from pocketlens.measures.latency import measure_latency
 from pocketlens.progress import say
 from pocketlens.workflows._calibrating import hash_calibration
@@ -33,6 +34,9 @@ from pocketlens.workflows.evaluate import metric_of
 from pocketlens.workflows.open import BundleLike, as_bundle
 
 FLOAT: Final = "float-torch"
+
+#: Test photos of a model without validation photos, from which on they are divided.
+_DIVIDED: Final = 20
 #: Of the timing that only decides whether to go on; the table is measured anew.
 _SHORT_ROUNDS: Final = 3
 
@@ -174,7 +178,7 @@ def search(
     """
     threads = threads or available_cores()
     chosen = metric_of(parent, metric)
-    test, val = (examples_of(parent, hashed, part) for part in ("test", "val"))
+    test, val, told = _scored_photos(parent, hashed)
     choosing = val if len(val) else None
     # Read once, however many steps calibrate on them.
     pool = None if calibration is None else hash_calibration(calibration)
@@ -227,7 +231,7 @@ def search(
         known=scores,
         config={**(further or {}), **asdict(config), "metric": chosen, "threads": threads}
         | ({} if pool is None else {"calibration": pool.dataset.root.name}),
-        notes=notes,
+        notes=(*notes, *told),
         home=target,
     )
     best = comparison.best
@@ -243,6 +247,25 @@ def search(
     copy_bundle(bundle, target / "best", overwrite=True)
     write_reports(target, comparison)
     return Table(comparison, target, target / "best")
+
+
+def _scored_photos(parent: Bundle, hashed: Hashed) -> tuple[Examples, Examples, list[str]]:
+    """Photos to score by, photos to choose by, and what to say of them.
+
+    Of an imported model no photo is known to be for validation. To choose among many variants by
+    the test photos would make the best of them look better than it is, so these are divided.
+    """
+    test, val = (examples_of(parent, hashed, part) for part in ("test", "val"))
+    if len(val) or len(test) < _DIVIDED:
+        return test, val, []
+    by, left = halves(test.samples, test.identities)
+    if not by or not left:  # one group
+        return test, val, []
+    note = (
+        f"the model remembers no validation photos, so {len(by)} of its {len(test)} test photos "
+        f"were used to choose by, and {len(left)} to score"
+    )
+    return test.take(left), test.take(by), [note]
 
 
 @dataclass
