@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import torch
 from onnx import numpy_helper
 
 import pocketlens as pl
+from pocketlens.compression import lsq
 from pocketlens.compression._graph import Graph
 from pocketlens.compression._graph_file import integers, to_model
 from pocketlens.compression._quantizer import Quantizer
+from pocketlens.compression._step import Context, Tuned
 from pocketlens.core.bundle import Bundle
 from pocketlens.core.errors import UserError
 
@@ -185,3 +188,37 @@ def test_lsq_is_never_below_its_start(tiny_onnx: Bundle, photos: Path, tmp_path:
     assert trained["best"] <= trained["start"]
     score = pl.evaluate(made, photos, split="val").score
     assert score == pytest.approx(trained["start"], abs=3.0)
+
+
+@pytest.mark.parametrize(("before", "after"), [(90.0, 10.0), (10.0, 90.0)])
+def test_the_better_file_stays(
+    before: float,
+    after: float,
+    tiny_onnx: Bundle,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = lsq.apply
+    files: list[float] = []
+
+    def train(module: Graph, *_: object, **__: object) -> Tuned:
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.mul_(1.05)
+        return Tuned({}, 50.0, 60.0, kept_start=False)
+
+    def apply(bundle: Bundle, config: lsq.Config, context: Context) -> Bundle:
+        scores = iter((before, after))
+        replaced = replace(context, train=train, score=lambda _: next(scores))
+        start, _ = lsq.start_graph(bundle, config, context, context.calibration(24, 0), tmp_path)
+        files.append(float(next(iter(start.steps().values())).ravel()[0]))
+        made = real(bundle, config, replaced)
+        files.append(float(next(iter(graph_of(made, tiny_onnx).steps().values())).ravel()[0]))
+        return made
+
+    monkeypatch.setattr(lsq, "apply", apply)
+    made = pl.compress(tiny_onnx, method="lsq", data=photos, out=tmp_path / "q", num_images=24)
+    told = made.manifest.lineage.config
+    assert (told["start_of_file"], told["file"]) == (before, after)
+    assert (files[1] == pytest.approx(files[0], rel=1e-5)) == (before > after)

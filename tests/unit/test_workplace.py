@@ -9,12 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 import pocketlens as pl
 from pocketlens.core.bundle import Bundle, write_bundle
 from pocketlens.core.directory import refuse_existing
 from pocketlens.core.errors import UserError
 from pocketlens.core.gate import Limits
+from pocketlens.runtimes import onnx
 from pocketlens.workflows._workplace import workplace
 
 
@@ -130,9 +132,8 @@ def test_nothing_to_score_is_said(tiny_onnx: Bundle, photos: Path, tmp_path: Pat
 def test_an_export_that_answers_differently_leaves_nothing(
     tiny: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pocketlens.runtimes import onnx
-
     monkeypatch.setattr(onnx, "_TOLERANCE", -1.0)
+    monkeypatch.setattr(onnx, "_AS_EXACT", -1.0)
     with pytest.raises(UserError, match="answers differently"):
         pl.export(tiny, runtime="onnx", out=tmp_path / "x")
     assert not list(tmp_path.iterdir())
@@ -206,3 +207,20 @@ def test_numbers_without_meaning(words: list[str], tmp_path: Path) -> None:
     from pocketlens.cli import run
 
     assert run(["train", str(tmp_path), "--out", str(tmp_path / "x"), *words]) == 2
+
+
+def test_a_badly_conditioned_network_may_be_as_inexact_as_torch() -> None:
+    torch.manual_seed(0)
+    module = torch.nn.Linear(4096, 2, bias=False)
+    with torch.no_grad():
+        module.weight.mul_(1e6)
+    example = torch.ones(1, 4096)
+    with torch.inference_mode():
+        expected = module(example).numpy()
+        exact = module.double()(example.double()).numpy()
+    module.float()
+    own = abs(expected - exact).max()
+    assert own > 0
+    assert onnx._as_exact_as_torch(module, example, expected, (exact + 5 * own).astype("f4"))
+    assert not onnx._as_exact_as_torch(module, example, expected, (exact + 50 * own).astype("f4"))
+    assert not onnx._as_exact_as_torch(module, example, expected, exact * float("nan"))
