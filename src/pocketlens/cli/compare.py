@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -24,6 +24,7 @@ def run(
     max_latency_ms: float | None = None,
     goal: Goal = "latency",
     throughput_batch: int = 16,
+    emulate: Literal["arm64"] | None = None,
     reading: Annotated[DataOptions, Parameter(name="*")] = _DATA,
     threads: Threads = None,
     overwrite: Overwrite = False,
@@ -55,6 +56,9 @@ def run(
         What is best among those that pass.
     throughput_batch
         Photos at a time for the throughput.
+    emulate
+        Processor on which ONNX and .pte files answer a few photos too, in QEMU: what a phone would
+        say, never how fast.
     """
     from pocketlens.workflows.compare import compare
 
@@ -70,6 +74,7 @@ def run(
         goal=goal,
         threads=threads,
         batch=throughput_batch,
+        emulate=emulate,
         overwrite=overwrite,
     )
     print_table(table, json=json)

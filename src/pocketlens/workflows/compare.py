@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Literal
 
 from pocketlens.core.bundle import Bundle
 from pocketlens.core.directory import new_directory, refuse_existing
@@ -14,6 +15,8 @@ from pocketlens.core.errors import UserError
 from pocketlens.core.gate import Goal, Limits
 from pocketlens.core.predictor import available_cores
 from pocketlens.core.split import Split
+from pocketlens.measures.emulated import find_root
+from pocketlens.workflows._emulation import on_arm64
 from pocketlens.workflows._parts import examples_of
 from pocketlens.workflows._result import Table, write_reports
 from pocketlens.workflows._table import Variant, tabulate
@@ -35,6 +38,7 @@ def compare(
     goal: Goal = "latency",
     threads: int | None = None,
     batch: int = 16,
+    emulate: Literal["arm64"] | None = None,
     overwrite: bool = False,
 ) -> Table:
     """Score and time bundles on the same photos, on this machine, and judge them.
@@ -42,6 +46,7 @@ def compare(
     Args:
         reference: the float model that drops are counted from; by default the one among the
             bundles that all others were made from.
+        emulate: a processor on which a few photos are asked about, too; never timed.
 
     Raises:
         UserError: bundles with other classes or another split, no reference, or data that
@@ -50,6 +55,8 @@ def compare(
     if not bundles:
         raise UserError("name the bundles to compare")
     target = Path(out)
+    if emulate is not None:
+        find_root()  # before hours of work
     limits = Limits(max_drop, max_size_mb, max_latency_ms, goal)
     if batch < 1:
         raise UserError("--throughput-batch must be at least 1")
@@ -90,6 +97,9 @@ def compare(
             "throughput_batch": batch,
         },
     )
+    if emulate is not None:
+        pairs = on_arm64(dict(zip(names, opened, strict=True)), test)
+        comparison = replace(comparison, parity=(*comparison.parity, *pairs))
     with new_directory(target, overwrite=overwrite) as folder:
         write_reports(folder, comparison)
     best = comparison.best
