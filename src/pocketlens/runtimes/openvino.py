@@ -14,6 +14,7 @@ from pocketlens.core.errors import BundleError
 from pocketlens.core.predictor import available_cores
 from pocketlens.core.session import Session, SessionOptions
 from pocketlens.extras import require, versions
+from pocketlens.runtimes._batches import in_fixed_batches
 
 EXTRA = "openvino"
 #: Runtimes whose bundles can be exported as they are.
@@ -54,16 +55,15 @@ def open(bundle: Bundle, options: SessionOptions) -> Session:
         first_line = str(error).strip().splitlines()[0]
         raise BundleError(f"{bundle.path}: OpenVINO can't open it: {first_line}") from error
     requests = whole.create_infer_request(), single.create_infer_request()
-    channels_last = bundle.manifest.input.layout == "NHWC"
+    batch = model.input(0).get_partial_shape()[0]
 
-    def run(input_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
-        given = input_NCHW.transpose(0, 2, 3, 1) if channels_last else input_NCHW
-        request = requests[len(given) == 1]
+    def run(inputs: NDArray[Any]) -> NDArray[np.float32]:
+        request = requests[len(inputs) == 1]
         # Copied: the next call writes into the same memory.
-        logits_NK: NDArray[np.float32] = np.array(request.infer([np.ascontiguousarray(given)])[0])
+        logits_NK: NDArray[np.float32] = np.array(request.infer([np.ascontiguousarray(inputs)])[0])
         return logits_NK
 
-    return run
+    return run if batch.is_dynamic else in_fixed_batches(run, batch.get_length())
 
 
 def _for_one(model: Any) -> Any:
