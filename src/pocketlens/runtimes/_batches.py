@@ -7,7 +7,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketlens.core.errors import UserError
 from pocketlens.core.session import Session
+
+
+def check_batch(batch: int | None) -> None:
+    """Refuse a number of photos that is none.
+
+    Raises:
+        UserError: it is below 1.
+    """
+    if batch is not None and batch < 1:
+        raise UserError(f"--batch must be at least 1, not {batch}")
 
 
 def in_fixed_batches(run: Session, size: int) -> Session:

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the processor; export makes one file with a dynamic batch."""
+"""ONNX Runtime on the processor; export makes one file, with a dynamic or a fixed batch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,18 +17,22 @@ from numpy.typing import NDArray
 from pocketlens.core.bundle import Bundle, write_bundle
 from pocketlens.core.errors import BundleError, UserError
 from pocketlens.core.predictor import available_cores
-from pocketlens.core.session import Session, SessionOptions
+from pocketlens.core.session import Input, Session, SessionOptions
 from pocketlens.extras import require, versions
-from pocketlens.runtimes._batches import in_fixed_batches
+from pocketlens.progress import say
+from pocketlens.runtimes._batches import check_batch, in_fixed_batches
+from pocketlens.runtimes._input_graph import embed_preprocess, fix_batch
 from pocketlens.runtimes._module import restore
 
 EXTRA = ""
 MODEL: Final = "model.onnx"
 #: Runtimes whose bundles can be exported as they are.
-EXPORTS_FROM: Final = ("torch",)
+EXPORTS_FROM: Final = ("torch", "onnx")
 
 #: Largest difference of logits that an export may bring, relative to the largest logit.
 _TOLERANCE: Final = 1e-4
+#: As much for INT8: float rounding moves single activations by one of 255 steps.
+_STEPS: Final = 0.05
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,24 @@ class Config:
     opset: int = 20
     """ONNX operator set."""
 
+    batch: int | None = None
+    """Photos the file takes at a time, 1 for phones; default: any number."""
+
+    embed_preprocess: bool = False
+    """Make a file that takes pixels (uint8 NHWC, at the network's size) and normalises them."""
+
     def __post_init__(self) -> None:
+        check_batch(self.batch)
         if self.opset < 18:  # the exporter would silently write 18
             raise UserError("--opset must be at least 18, the oldest that PyTorch exports to")
 
 
 def open(bundle: Bundle, options: SessionOptions) -> Session:
-    """A session on the processor."""
+    """A session on the processor.
+
+    Raises:
+        BundleError: ONNX Runtime can't open the file.
+    """
     return _session(bundle, str(bundle.file(MODEL)), options)
 
 
@@ -93,12 +108,115 @@ def _session(bundle: Bundle, model: str | bytes, options: SessionOptions) -> Ses
 
 
 def export(bundle: Bundle, out: Path, config: Config, *, overwrite: bool = False) -> Bundle:
-    """Export a torch bundle to one ONNX file, and check that both answer the same.
+    """Export a torch bundle to one ONNX file, or change what an ONNX file takes.
+
+    What was there before and what is written are checked to answer the same.
 
     Raises:
-        BundleError: the bundle is no torch bundle, or the file answers differently.
+        BundleError: the bundle is for another runtime, or the file answers differently.
         MissingExtraError: torch, onnx or onnxscript isn't installed.
+        UserError: an ONNX file was to get another operator set.
     """
+    mine = bundle.manifest
+    if mine.runtime == "onnx" and config.opset != Config.opset:
+        raise UserError(
+            f"{bundle.path} is an ONNX file already, which keeps its operator set; leave --opset "
+            "out, or export the torch bundle that it was made from"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        whole = bundle
+        if mine.runtime != "onnx":
+            whole = _from_torch(bundle, config.opset, Path(folder) / "trial")
+        content, takes = rewrite(whole, config.batch, embed=config.embed_preprocess)
+    took_part = versions("torch", "onnx", "onnxscript", "onnxruntime")
+    lineage = bundle.child_lineage("export", asdict(config), took_part)
+    manifest = replace(mine, runtime="onnx", input=takes, lineage=lineage)
+    return write_bundle(out, manifest, {MODEL: content}, split=bundle.split, overwrite=overwrite)
+
+
+def rewrite(bundle: Bundle, batch: int | None, *, embed: bool) -> tuple[bytes, Input]:
+    """A bundle's ONNX file for a fixed batch or for pixels, and what it takes then.
+
+    Args:
+        batch: photos at a time; None: as many as before.
+        embed: make it normalise pixels itself, unless it does so already.
+
+    Raises:
+        BundleError: it answers differently then.
+        UserError: the bundle holds no ONNX file, or not one for photos.
+    """
+    takes = bundle.manifest.input
+    if MODEL not in bundle.manifest.files:
+        raise UserError(
+            f"{bundle.path} holds no ONNX file, so what it takes can't be changed; export the "
+            "bundle that it was made from"
+        )
+    file = bundle.file(MODEL)
+    if embed and takes.embedded:
+        say(f"{bundle.path} takes pixels already")
+    if batch is None and (takes.embedded or not embed):
+        return file.read_bytes(), takes
+    model = require("onnx", extra="onnx").load(str(file))
+    try:
+        if batch is not None:
+            fix_batch(model, batch)
+        if embed and not takes.embedded:
+            fold = bundle.manifest.precision == "float32"
+            embed_preprocess(model, bundle.manifest.preprocess, takes.layout, fold=fold)
+            takes = Input("uint8", "NHWC")
+    except UserError as error:
+        raise UserError(f"{file} {error}") from error
+    content: bytes = model.SerializeToString(deterministic=True)
+    _refuse_other_answers(bundle, content, takes)
+    return content, takes
+
+
+def _refuse_other_answers(bundle: Bundle, content: bytes, takes: Input) -> None:
+    """Compare a changed file with the bundle's own on made-up photos, asked one by one."""
+    mine = bundle.manifest
+    options = SessionOptions()
+    before, after = open(bundle, options), _session(bundle, content, options)
+    share = _TOLERANCE if mine.precision == "float32" else _STEPS
+    for image_HWC in _made_up(mine.preprocess.height, mine.preprocess.width):
+        expected = before(mine.input.of(image_HWC, mine.preprocess)[None])
+        try:
+            found = after(takes.of(image_HWC, mine.preprocess)[None])
+        except Exception as error:  # onnxruntime's own classes derive from Exception alone
+            first_line = str(error).strip().splitlines()[0]
+            raise BundleError(
+                f"{bundle.path}: its network can't be changed so: {first_line}"
+            ) from error
+        _refuse_difference(bundle, found, expected, share, "the changed ONNX file", "before")
+
+
+def _made_up(height: int, width: int) -> Iterator[NDArray[np.uint8]]:
+    """Noise of three grains, and black: what is wrong at the border shows most there."""
+    rng = np.random.default_rng(0)
+    for cells in (4, 16, max(height, width)):
+        coarse = rng.integers(0, 256, (cells, cells, 3), np.uint8)
+        yield coarse[np.arange(height) * cells // height][:, np.arange(width) * cells // width]
+    yield np.zeros((height, width, 3), np.uint8)
+
+
+def _refuse_difference(
+    bundle: Bundle,
+    found: NDArray[np.float32],
+    expected: NDArray[np.float32],
+    share: float,
+    what: str,
+    whom: str,
+) -> None:
+    difference = float(np.abs(found - expected).max()) if found.shape == expected.shape else np.nan
+    # Turned round, so that NaN does not pass.
+    if not difference <= share * max(1.0, float(np.abs(expected).max())):
+        raise BundleError(
+            f"{bundle.path}: {what} answers differently from {whom} (by {difference:.2g}); "
+            "this network can't be exported faithfully"
+        )
+
+
+def _from_torch(bundle: Bundle, opset: int, folder: Path) -> Bundle:
+    """A torch bundle's network as an ONNX file that takes any number of photos."""
     torch = require("torch", extra="train")
     require("onnxscript", extra="onnx")
     module = restore(bundle)
@@ -106,31 +224,24 @@ def export(bundle: Bundle, out: Path, config: Config, *, overwrite: bool = False
     rng = np.random.default_rng(0)
     shape = (2, 3, preprocess.height, preprocess.width)
     example = torch.from_numpy(rng.standard_normal(shape).astype(np.float32))
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with _quiet():
         program = torch.onnx.export(
             module,
             (example,),
             dynamo=True,
-            opset_version=config.opset,
+            opset_version=opset,
             input_names=["input"],
             output_names=["logits"],
             dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
             verbose=False,
         )
-        content = _lean(program.model_proto)
-        manifest = _child_manifest(bundle, config)
-        trial = write_bundle(Path(folder) / "trial", manifest, {MODEL: content})
-        with torch.inference_mode():
-            expected = module(example).numpy()
-        found = open(trial, SessionOptions())(example.numpy())
-    difference = float(np.abs(found - expected).max())
-    # Turned round, so that NaN does not pass.
-    if not difference <= _TOLERANCE * max(1.0, float(np.abs(expected).max())):
-        raise BundleError(
-            f"{bundle.path}: the ONNX file answers differently from torch (by {difference:.2g}); "
-            "this network can't be exported faithfully"
-        )
-    return write_bundle(out, manifest, {MODEL: content}, split=bundle.split, overwrite=overwrite)
+    manifest = replace(bundle.manifest, runtime="onnx")
+    made = write_bundle(folder, manifest, {MODEL: _lean(program.model_proto)})
+    with torch.inference_mode():
+        expected = module(example).numpy()
+    found = open(made, SessionOptions())(example.numpy())
+    _refuse_difference(bundle, found, expected, _TOLERANCE, "the ONNX file", "torch")
+    return made
 
 
 def _lean(model: Any) -> bytes:
@@ -144,18 +255,6 @@ def _lean(model: Any) -> bytes:
     graph.ClearField("value_info")
     content: bytes = model.SerializeToString(deterministic=True)
     return content
-
-
-def _child_manifest(bundle: Bundle, config: Config) -> Any:
-    from dataclasses import replace
-
-    return replace(
-        bundle.manifest,
-        runtime="onnx",
-        lineage=bundle.child_lineage(
-            "export", asdict(config), versions("torch", "onnx", "onnxscript", "onnxruntime")
-        ),
-    )
 
 
 @contextmanager

@@ -21,7 +21,8 @@ from pocketlens.core.session import Input, Session, SessionOptions
 from pocketlens.core.text import one_line
 from pocketlens.extras import require, versions
 from pocketlens.progress import say
-from pocketlens.workflows._onnx_graph import cut_activation, fix_batch, photo_input
+from pocketlens.runtimes._input_graph import fix_batch, photo_input
+from pocketlens.workflows._onnx_graph import cut_activation
 
 PathLike = str | os.PathLike[str]
 
