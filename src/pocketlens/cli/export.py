@@ -18,6 +18,7 @@ def run(
     out: Out,
     batch: int | None = None,
     embed_preprocess: Annotated[bool, Parameter(negative="")] = False,
+    mobile_check: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Overwrite = False,
     **options: str,
 ) -> None:
@@ -38,14 +39,25 @@ def run(
     embed_preprocess
         Make an ONNX file that takes pixels (uint8, RGB, at the network's size) and normalises
         them itself.
+    mobile_check
+        Print whether NNAPI (Android) and CoreML (iOS) would take the ONNX file, and what to do.
     options
         The runtime's own options.
     """
+    from pocketlens.core.errors import UserError
     from pocketlens.workflows.convert import export
 
+    if mobile_check and runtime != "onnx":  # before anything is made
+        raise UserError(f"--mobile-check is for --runtime onnx, not {runtime}")
     given: dict[str, Any] = dict(options)
     if batch is not None:
         given["batch"] = batch
     if embed_preprocess:
         given["embed_preprocess"] = True
-    print(export(bundle, runtime=runtime, out=out, overwrite=overwrite, **given).path)
+    made = export(bundle, runtime=runtime, out=out, overwrite=overwrite, **given)
+    print(made.path)
+    if mobile_check:
+        from pocketlens.measures.mobile import describe_mobile
+        from pocketlens.workflows import mobile
+
+        print(describe_mobile(mobile.mobile_check(made)))
