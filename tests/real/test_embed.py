@@ -72,7 +72,7 @@ def test_pixels_are_answered_as_before(
     elif runtime == "onnx":
         np.testing.assert_array_equal(found, expected)
     else:  # it rounds the last bit of floats elsewhere, so single activations move by a step
-        assert difference <= 0.05
         # Mean and std of 0.5 put each value of a pixel between two steps of the input, and where
         # the input is quantized that last bit decides which.
+        assert difference <= (0.05 if name == "int8" else 0.1)
         assert agreement >= (0.99 if name == "int8" else 0.95)

@@ -238,3 +238,14 @@ def test_a_network_that_was_written_for_one_photo(tmp_path: Path) -> None:
         pl.export(bundle, runtime="onnx", out=tmp_path / "x", batch=4)
     found = pl.export(bundle, runtime="onnx", out=tmp_path / "one", batch=1)
     assert shape_of(found)[0] == 1
+
+
+def test_it_is_compared_as_any_export(
+    tiny: Bundle, tiny_onnx: Bundle, pixels: Bundle, photos: Path, tmp_path: Path
+) -> None:
+    table = pl.compare([tiny, tiny_onnx, pixels], photos, out=tmp_path / "t", reference=tiny)
+    rows = {row.name: row for row in table.comparison.rows}
+    inside = rows[pixels.path.name]
+    assert inside.verdict not in ("mismatch", "failed", "less_accurate")
+    assert inside.agreement == 100
+    assert inside.score == rows[tiny_onnx.path.name].score

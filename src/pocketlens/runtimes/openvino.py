@@ -42,7 +42,8 @@ class Config:
 def open(bundle: Bundle, options: SessionOptions) -> Session:
     """A session on the processor.
 
-    One photo and several are compiled apart: with a fixed batch OpenVINO plans its memory ahead.
+    One photo and several are compiled apart, unless the file has a fixed batch: with one OpenVINO
+    plans its memory ahead.
 
     Raises:
         BundleError: OpenVINO can't read the file.
@@ -61,12 +62,12 @@ def open(bundle: Bundle, options: SessionOptions) -> Session:
     try:
         model = core.read_model(str(bundle.file(name)))
         whole = core.compile_model(model, "CPU", settings)
-        single = core.compile_model(_for_one(model), "CPU", settings)
+        batch = model.input(0).get_partial_shape()[0]
+        single = core.compile_model(_for_one(model), "CPU", settings) if batch.is_dynamic else whole
     except RuntimeError as error:
         first_line = str(error).strip().splitlines()[0]
         raise BundleError(f"{bundle.path}: OpenVINO can't open it: {first_line}") from error
     requests = whole.create_infer_request(), single.create_infer_request()
-    batch = model.input(0).get_partial_shape()[0]
 
     def run(inputs: NDArray[Any]) -> NDArray[np.float32]:
         request = requests[len(inputs) == 1]
@@ -80,9 +81,8 @@ def open(bundle: Bundle, options: SessionOptions) -> Session:
 def _for_one(model: Any) -> Any:
     single = model.clone()
     shape = single.input(0).get_partial_shape()
-    if shape[0].is_dynamic:
-        shape[0] = 1
-        single.reshape(shape)
+    shape[0] = 1
+    single.reshape(shape)
     return single
 
 
