@@ -240,6 +240,30 @@ def test_a_network_that_was_written_for_one_photo(tmp_path: Path) -> None:
     assert shape_of(found)[0] == 1
 
 
+def test_a_batch_whose_photos_change_each_other_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pocketlens.runtimes import onnx as runtime
+
+    real = runtime.fix_batch
+
+    def mixing(model: onnx.ModelProto, size: int) -> None:
+        """The first photo's answers stay right."""
+        real(model, size)
+        (answer,) = model.graph.output
+        index = onnx.numpy_helper.from_array(np.zeros(size, np.int64), "index")
+        model.graph.initializer.append(index)
+        node = onnx.helper.make_node("Gather", [answer.name, "index"], ["mixed"], axis=0)
+        model.graph.node.append(node)
+        answer.name = "mixed"
+
+    monkeypatch.setattr(runtime, "fix_batch", mixing)
+    bundle = fake_imported(tmp_path / "b", ("a", "b", "c"))
+    pl.export(bundle, runtime="onnx", out=tmp_path / "one", batch=1)
+    with pytest.raises(UserError, match="answers differently from before"):
+        pl.export(bundle, runtime="onnx", out=tmp_path / "x", batch=3)
+
+
 def test_it_is_compared_as_any_export(
     tiny: Bundle, tiny_onnx: Bundle, pixels: Bundle, photos: Path, tmp_path: Path
 ) -> None:

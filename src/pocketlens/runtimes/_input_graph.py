@@ -54,8 +54,8 @@ def embed_preprocess(model: Any, preprocess: Preprocess, layout: str, *, fold: b
         fold: where a float convolution reads the input, put `1 / (255 * std)` into its weights,
             and the mean into its bias if it pads nothing. If it does pad, the mean is subtracted
             before, since the zeros that it pads with stand for the mean and not for black. That
-            rounds elsewhere. Without it, and before anything else, the operations are those of
-            `Preprocess.normalize`, to the bit.
+            rounds elsewhere. Without it, and in front of anything but such a convolution, the
+            operations are those of `Preprocess.normalize`, to the bit.
 
     Raises:
         UserError: it is no network for photos; worded as `photo_input` does.

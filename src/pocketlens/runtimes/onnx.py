@@ -123,12 +123,13 @@ def export(bundle: Bundle, out: Path, config: Config, *, overwrite: bool = False
             f"{bundle.path} is an ONNX file already, which keeps its operator set; leave --opset "
             "out, or export the torch bundle that it was made from"
         )
+    took_part = versions("onnx", "onnxruntime")
     with tempfile.TemporaryDirectory() as folder:
         whole = bundle
         if mine.runtime != "onnx":
             whole = _from_torch(bundle, config.opset, Path(folder) / "trial")
+            took_part = versions("torch", "onnx", "onnxscript", "onnxruntime")
         content, takes = rewrite(whole, config.batch, embed=config.embed_preprocess)
-    took_part = versions("torch", "onnx", "onnxscript", "onnxruntime")
     lineage = bundle.child_lineage("export", asdict(config), took_part)
     manifest = replace(mine, runtime="onnx", input=takes, lineage=lineage)
     return write_bundle(out, manifest, {MODEL: content}, split=bundle.split, overwrite=overwrite)
@@ -167,20 +168,23 @@ def rewrite(bundle: Bundle, batch: int | None, *, embed: bool) -> tuple[bytes, I
     except UserError as error:
         raise UserError(f"{file} {error}") from error
     content: bytes = model.SerializeToString(deterministic=True)
-    _refuse_other_answers(bundle, content, takes)
+    _refuse_other_answers(bundle, content, takes, batch)
     return content, takes
 
 
-def _refuse_other_answers(bundle: Bundle, content: bytes, takes: Input) -> None:
-    """Compare a changed file with the bundle's own on made-up photos, asked one by one."""
+def _refuse_other_answers(bundle: Bundle, content: bytes, takes: Input, batch: int | None) -> None:
+    """Compare a changed file with the bundle's own on made-up photos, in batches that are full."""
     mine = bundle.manifest
-    options = SessionOptions()
+    spec, options = mine.preprocess, SessionOptions()
     before, after = open(bundle, options), _session(bundle, content, options)
     share = _TOLERANCE if mine.precision == "float32" else _STEPS
-    for image_HWC in _made_up(mine.preprocess.height, mine.preprocess.width):
-        expected = before(mine.input.of(image_HWC, mine.preprocess)[None])
+    photos = _made_up(spec.height, spec.width)
+    size = batch or 1
+    for start in range(0, len(photos), size):
+        chosen = [photos[(start + i) % len(photos)] for i in range(size)]
         try:
-            found = after(takes.of(image_HWC, mine.preprocess)[None])
+            expected = before(np.stack([mine.input.of(image, spec) for image in chosen]))
+            found = after(np.stack([takes.of(image, spec) for image in chosen]))
         except Exception as error:  # onnxruntime's own classes derive from Exception alone
             first_line = str(error).strip().splitlines()[0]
             raise BundleError(
@@ -189,13 +193,15 @@ def _refuse_other_answers(bundle: Bundle, content: bytes, takes: Input) -> None:
         _refuse_difference(bundle, found, expected, share, "the changed ONNX file", "before")
 
 
-def _made_up(height: int, width: int) -> Iterator[NDArray[np.uint8]]:
+def _made_up(height: int, width: int) -> list[NDArray[np.uint8]]:
     """Noise of three grains, and black: what is wrong at the border shows most there."""
     rng = np.random.default_rng(0)
+    photos = [np.zeros((height, width, 3), np.uint8)]
     for cells in (4, 16, max(height, width)):
         coarse = rng.integers(0, 256, (cells, cells, 3), np.uint8)
-        yield coarse[np.arange(height) * cells // height][:, np.arange(width) * cells // width]
-    yield np.zeros((height, width, 3), np.uint8)
+        rows, columns = (np.arange(side) * cells // side for side in (height, width))
+        photos.append(coarse[rows][:, columns])
+    return photos
 
 
 def _refuse_difference(
