@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pocketlens.workflows.evaluate import evaluate as evaluate
     from pocketlens.workflows.explore import explore as explore
     from pocketlens.workflows.fit import fit as fit
+    from pocketlens.workflows.mobile import mobile_check as mobile_check
     from pocketlens.workflows.open import load as load
     from pocketlens.workflows.predict import predict as predict
     from pocketlens.workflows.shrink import shrink as shrink
@@ -47,6 +48,7 @@ _HOMES = {
     "fit": "workflows.fit",
     "import_model": "workflows.convert",
     "load": "workflows.open",
+    "mobile_check": "workflows.mobile",
     "predict": "workflows.predict",
     "read_dataset": "workflows.data",
     "shrink": "workflows.shrink",

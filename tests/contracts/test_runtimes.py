@@ -71,6 +71,48 @@ def test_any_batch(runtime: str, size: int, bundle_for: Callable[[str], Bundle])
     np.testing.assert_allclose(logits, one_by_one, atol=1e-5 + rounding)
 
 
+def changing(option: str) -> list[str]:
+    """Runtimes whose files an option of `export` can change."""
+    configs = {name: plugins.load("runtimes", name).Config for name in RUNTIMES}
+    return [name for name, config in configs.items() if option in config.__dataclass_fields__]
+
+
+@pytest.mark.parametrize("runtime", changing("embed_preprocess"))
+@pytest.mark.parametrize("batch", [None, 2])
+def test_pixels_give_the_same_answers(
+    runtime: str,
+    batch: int | None,
+    bundle_for: Callable[[str], Bundle],
+    photos: Path,
+    tmp_path: Path,
+) -> None:
+    bundle = bundle_for(runtime)
+    options = {"embed_preprocess": True} | ({} if batch is None else {"batch": batch})
+    found = pl.export(bundle, runtime=runtime, out=tmp_path / "pixels", **options)
+    assert (found.manifest.input.dtype, found.manifest.input.layout) == ("uint8", "NHWC")
+    assert found.split == bundle.split
+    files = sorted(photos.rglob("*.*"))[:21]  # no multiple of the batch
+    with pl.load(bundle) as outside, pl.load(found) as inside:
+        expected = np.stack([p.probabilities_K for p in outside.predict(files)])
+        answers = np.stack([p.probabilities_K for p in inside.predict(files)])
+    np.testing.assert_allclose(answers, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("runtime", changing("batch"))
+def test_a_fixed_batch_takes_any_number(
+    runtime: str, bundle_for: Callable[[str], Bundle], tmp_path: Path
+) -> None:
+    fixed = pl.export(bundle_for(runtime), runtime=runtime, out=tmp_path / "fixed", batch=4)
+    sessions = [
+        plugins.load("runtimes", runtime).open(bundle, SessionOptions(threads=1))
+        for bundle in (bundle_for(runtime), fixed)
+    ]
+    for size in (1, 4, 6):
+        inputs = np.random.default_rng(size).normal(size=(size, 3, 32, 32)).astype(np.float32)
+        expected, found = (session(inputs) for session in sessions)
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_manifest_is_carried_over(
     runtime: str, tiny: Bundle, bundle_for: Callable[[str], Bundle]

@@ -12,7 +12,6 @@ import pytest
 
 from pocketlens.core.bundle import (
     Bundle,
-    Input,
     Lineage,
     Manifest,
     read_bundle,
@@ -20,6 +19,7 @@ from pocketlens.core.bundle import (
 )
 from pocketlens.core.errors import BundleError
 from pocketlens.core.preprocess import Preprocess
+from pocketlens.core.session import Input
 from pocketlens.core.split import Split
 
 MANIFEST = Manifest(

@@ -11,6 +11,7 @@ import pytest
 from pocketlens.core.dataset import Box, Sample
 from pocketlens.core.predictor import Request
 from pocketlens.core.preprocess import Preprocess
+from pocketlens.core.session import Input
 from pocketlens.explain import clusters, counts, neighbours
 from pocketlens.explain.choice import by_clusters, class_balanced, k_centre
 from pocketlens.explain.features import features_of, look, mean_of
@@ -224,7 +225,7 @@ def test_features_leave_out_what_cannot_be_read(photos, tmp_path) -> None:  # ty
     samples = [Sample(f, ("a",)) for f in files]
     mean, seen = mean_of(samples, {"a": 21}, 4)
     features, kept = features_of(
-        requests, Preprocess(32, 32), lambda x: x.mean(axis=(2, 3)) + 9, seen=seen
+        requests, Preprocess(32, 32), Input(), lambda x: x.mean(axis=(2, 3)) + 9, seen=seen
     )
     assert kept == list(range(20))
     np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-5)

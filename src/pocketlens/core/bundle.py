@@ -20,19 +20,12 @@ from pocketlens.core.directory import MANIFEST, new_directory
 from pocketlens.core.errors import BundleError, UserError
 from pocketlens.core.onnx_file import external_location
 from pocketlens.core.preprocess import Preprocess
+from pocketlens.core.session import Input
 from pocketlens.core.split import Split
 from pocketlens.core.text import one_line
 
 SCHEMA: Final = 1
 SPLIT: Final = "split.json"
-
-
-@dataclass(frozen=True)
-class Input:
-    """What the network's file takes: with an embedded preprocessing, pixels instead of floats."""
-
-    dtype: str = "float32"
-    layout: str = "NCHW"
 
 
 @dataclass(frozen=True)

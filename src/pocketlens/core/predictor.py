@@ -159,13 +159,13 @@ class Predictor:
     ) -> Iterator[Answer]:
         """Logits for any number of requests, in order, decoding ahead in threads."""
 
-        def prepare(request: Request) -> NDArray[np.float32] | str:
+        def prepare(request: Request) -> NDArray[Any] | str:
             try:
                 return self.prepare(request, max_pixels=max_pixels)
             except ImageError as error:
                 return str(error)
 
-        def keep(request: Request) -> tuple[Request, NDArray[np.float32] | str]:
+        def keep(request: Request) -> tuple[Request, NDArray[Any] | str]:
             return request, prepare(request)
 
         workers = max(2, available_cores())
@@ -184,32 +184,36 @@ class Predictor:
                 else:
                     yield Answer(request, None, "the network answered with NaN or infinity", True)
 
-    def prepare(self, request: Request, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.float32]:
-        """`input_CHW` of one request.
+    def prepare(self, request: Request, *, max_pixels: int = MAX_PIXELS) -> NDArray[Any]:
+        """What the session is given of one request: `input_CHW`, or else as `manifest.input` says.
 
         Raises:
             ImageError: the file or the image can't be read.
         """
-        preprocess = self.manifest.preprocess
         if self._fitted is not None:
-            return preprocess.normalize(self._fitted(request))
-        source, box = request
-        if isinstance(source, np.ndarray):
-            if source.ndim != 3 or source.shape[2] != 3 or source.dtype != np.uint8:
-                raise ImageError("pixels must be an RGB array HWC of uint8")
-            if not source.size:
-                raise ImageError("the array has no pixels")
-            return preprocess.normalize(
-                preprocess.fit(source if box is None else preprocess.crop(source, box))
-            )
-        return preprocess(read_bytes(source), box, max_pixels=max_pixels)
+            image_HWC = self._fitted(request)
+        else:
+            image_HWC = self._fit(request, max_pixels)
+        return self.manifest.input.of(image_HWC, self.manifest.preprocess)
 
-    def logits(self, input_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
-        """`logits_NK` of prepared inputs."""
+    def _fit(self, request: Request, max_pixels: int) -> NDArray[np.uint8]:
+        """One request's pixels at the network's size."""
+        preprocess = self.manifest.preprocess
+        source, box = request
+        if not isinstance(source, np.ndarray):
+            return preprocess.fit(preprocess.decode(read_bytes(source), box, max_pixels=max_pixels))
+        if source.ndim != 3 or source.shape[2] != 3 or source.dtype != np.uint8:
+            raise ImageError("pixels must be an RGB array HWC of uint8")
+        if not source.size:
+            raise ImageError("the array has no pixels")
+        return preprocess.fit(source if box is None else preprocess.crop(source, box))
+
+    def logits(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """`logits_NK` of a batch of prepared inputs."""
         if self._session is None:
             raise UserError("this predictor is closed; load the bundle again")
-        logits_NK = self._session(input_NCHW)
-        expected = (len(input_NCHW), len(self.classes))
+        logits_NK = self._session(inputs)
+        expected = (len(inputs), len(self.classes))
         if logits_NK.shape != expected:
             raise UserError(
                 f"the network gave logits of shape {logits_NK.shape}, the bundle's classes need "

@@ -1,20 +1,60 @@
-"""The seam to every runtime: one small call, with a fake for tests."""
+"""The seam to every runtime: what it is given, one small call, and a fake for tests."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketlens.core.errors import UserError
+from pocketlens.core.preprocess import Preprocess
+
+#: What a network's file may take, as dtype and layout.
+_KNOWN: Final = (("float32", "NCHW"), ("float32", "NHWC"), ("uint8", "NHWC"))
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a network's file takes; a manifest says it, so that nothing is normalised twice.
+
+    Attributes:
+        dtype: `float32`: normalised; `uint8`: pixels, which the network normalises itself.
+        layout: `NCHW` or `NHWC`; pixels are always `NHWC`, as they are decoded.
+    """
+
+    dtype: str = "float32"
+    layout: str = "NCHW"
+
+    def __post_init__(self) -> None:
+        if (self.dtype, self.layout) not in _KNOWN:
+            raise UserError(
+                f"no network here takes {self.dtype} {self.layout}; known: "
+                f"{', '.join(map(' '.join, _KNOWN))}"
+            )
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the file takes pixels and normalises them itself."""
+        return self.dtype == "uint8"
+
+    def of(self, image_HWC: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[Any]:
+        """What a session is given of one photo at the network's size: a batch without its N."""
+        if self.embedded:
+            return image_HWC
+        input_CHW = preprocess.normalize(image_HWC)
+        if self.layout == "NCHW":
+            return input_CHW
+        return np.ascontiguousarray(input_CHW.transpose(1, 2, 0))
+
 
 class Session(Protocol):
-    """An opened network: `input_NCHW` float32 -> `logits_NK` float32."""
+    """An opened network: a batch as `manifest.input` says it -> `logits_NK` float32."""
 
-    def __call__(self, input_NCHW: NDArray[np.float32], /) -> NDArray[np.float32]:
-        """Run the network on a batch."""
+    def __call__(self, inputs: NDArray[Any], /) -> NDArray[np.float32]:
+        """Run the network on a batch: `input_NCHW` float32, or what else `Input.of` gives."""
         ...
 
 
@@ -29,12 +69,12 @@ class SessionOptions:
 class FakeSession:
     """A session for tests: answers by a function and remembers the shapes it was given."""
 
-    answer: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    answer: Callable[[NDArray[Any]], NDArray[np.float32]]
 
     def __post_init__(self) -> None:
         self.shapes: list[tuple[int, ...]] = []
 
-    def __call__(self, input_NCHW: NDArray[np.float32], /) -> NDArray[np.float32]:
+    def __call__(self, inputs: NDArray[Any], /) -> NDArray[np.float32]:
         """Answer for a batch."""
-        self.shapes.append(input_NCHW.shape)
-        return self.answer(input_NCHW)
+        self.shapes.append(inputs.shape)
+        return self.answer(inputs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from pocketlens.core.dataset import Sample
 from pocketlens.core.errors import ImageError
 from pocketlens.core.predictor import Request, available_cores, read_bytes
 from pocketlens.core.preprocess import Preprocess
-from pocketlens.core.session import Session
+from pocketlens.core.session import Input, Session
 from pocketlens.core.stream import batched, run_ahead
 
 #: Side of a mean image in pixels; photos are stretched to it.
@@ -45,6 +45,7 @@ class Mean:
 def features_of(
     requests: Sequence[Request],
     preprocess: Preprocess,
+    input: Input,
     session: Session,
     *,
     advance: Callable[[], object] = lambda: None,
@@ -55,13 +56,14 @@ def features_of(
     Only features are kept; photos are decoded ahead, a few at a time.
 
     Args:
+        input: what the session takes.
         session: gives features instead of logits.
         advance: called after each sample, for a progress bar.
         seen: is handed each decoded picture, to look at it in the same pass.
     """
     found: list[NDArray[np.float32]] = []
     kept: list[int] = []
-    for batch in batched(_prepared(requests, preprocess, seen), _BATCH):
+    for batch in batched(_prepared(requests, preprocess, input, seen), _BATCH):
         usable = [(i, value) for i, value in batch if value is not None]
         if usable:
             features_NF = session(np.stack([value for _, value in usable]))
@@ -79,11 +81,12 @@ def features_of(
 def _prepared(
     requests: Sequence[Request],
     preprocess: Preprocess,
+    takes: Input,
     seen: Callable[[int, NDArray[np.uint8]], None] | None,
-) -> Iterator[tuple[int, NDArray[np.float32] | None]]:
+) -> Iterator[tuple[int, NDArray[Any] | None]]:
     def prepare(
         item: tuple[int, Request],
-    ) -> tuple[int, NDArray[np.uint8] | None, NDArray[np.float32] | None]:
+    ) -> tuple[int, NDArray[np.uint8] | None, NDArray[Any] | None]:
         i, (source, box) = item
         assert not isinstance(source, np.ndarray)
         try:
@@ -91,7 +94,7 @@ def _prepared(
         except ImageError:
             return i, None, None
         small = None if seen is None else stretched(image_HWC)
-        return i, small, preprocess.normalize(preprocess.fit(image_HWC))
+        return i, small, takes.of(preprocess.fit(image_HWC), preprocess)
 
     workers = max(2, available_cores())
     ahead = run_ahead(prepare, enumerate(requests), workers=workers, depth=2 * _BATCH)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -14,23 +15,35 @@ from pocketlens.core.errors import BundleError
 from pocketlens.core.predictor import available_cores
 from pocketlens.core.session import Session, SessionOptions
 from pocketlens.extras import require, versions
+from pocketlens.runtimes._batches import check_batch, in_fixed_batches
+from pocketlens.runtimes.onnx import MODEL, rewrite
 
 EXTRA = "openvino"
 #: Runtimes whose bundles can be exported as they are.
-EXPORTS_FROM: Final = ("onnx",)
+EXPORTS_FROM: Final = ("onnx", "openvino")
 #: What a bundle holds: an ONNX file, or OpenVINO's own form (two files) where a method made that.
-_FILES: Final = ("model.onnx", "model.xml")
+_FILES: Final = (MODEL, "model.xml")
 
 
 @dataclass(frozen=True)
 class Config:
-    """No options: the ONNX file is kept as it is."""
+    """What the ONNX file takes; it is kept as it is by default."""
+
+    batch: int | None = None
+    """Photos the file takes at a time; default: as before."""
+
+    embed_preprocess: bool = False
+    """Make a file that takes pixels (uint8 NHWC, at the network's size) and normalises them."""
+
+    def __post_init__(self) -> None:
+        check_batch(self.batch)
 
 
 def open(bundle: Bundle, options: SessionOptions) -> Session:
     """A session on the processor.
 
-    One photo and several are compiled apart: with a fixed batch OpenVINO plans its memory ahead.
+    One photo and several are compiled apart, unless the file has a fixed batch: with one OpenVINO
+    plans its memory ahead.
 
     Raises:
         BundleError: OpenVINO can't read the file.
@@ -49,42 +62,44 @@ def open(bundle: Bundle, options: SessionOptions) -> Session:
     try:
         model = core.read_model(str(bundle.file(name)))
         whole = core.compile_model(model, "CPU", settings)
-        single = core.compile_model(_for_one(model), "CPU", settings)
+        batch = model.input(0).get_partial_shape()[0]
+        single = core.compile_model(_for_one(model), "CPU", settings) if batch.is_dynamic else whole
     except RuntimeError as error:
         first_line = str(error).strip().splitlines()[0]
         raise BundleError(f"{bundle.path}: OpenVINO can't open it: {first_line}") from error
     requests = whole.create_infer_request(), single.create_infer_request()
-    channels_last = bundle.manifest.input.layout == "NHWC"
 
-    def run(input_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
-        given = input_NCHW.transpose(0, 2, 3, 1) if channels_last else input_NCHW
-        request = requests[len(given) == 1]
+    def run(inputs: NDArray[Any]) -> NDArray[np.float32]:
+        request = requests[len(inputs) == 1]
         # Copied: the next call writes into the same memory.
-        logits_NK: NDArray[np.float32] = np.array(request.infer([np.ascontiguousarray(given)])[0])
+        logits_NK: NDArray[np.float32] = np.array(request.infer([np.ascontiguousarray(inputs)])[0])
         return logits_NK
 
-    return run
+    return run if batch.is_dynamic else in_fixed_batches(run, batch.get_length())
 
 
 def _for_one(model: Any) -> Any:
     single = model.clone()
     shape = single.input(0).get_partial_shape()
-    if shape[0].is_dynamic:
-        shape[0] = 1
-        single.reshape(shape)
+    shape[0] = 1
+    single.reshape(shape)
     return single
 
 
 def export(bundle: Bundle, out: Path, config: Config, *, overwrite: bool = False) -> Bundle:
-    """The same ONNX file, to be opened by OpenVINO.
+    """The same ONNX file, to be opened by OpenVINO; what it takes can be changed as for `onnx`.
 
     Raises:
-        BundleError: OpenVINO can't read it.
-        MissingExtraError: openvino isn't installed.
+        BundleError: OpenVINO can't read it, or it answers differently when changed.
+        MissingExtraError: openvino, or what changing needs, isn't installed.
     """
+    content, takes = rewrite(bundle, config.batch, embed=config.embed_preprocess)
     lineage = bundle.child_lineage("export", asdict(config), versions("openvino"))
     metrics = {k: v for k, v in bundle.manifest.metrics.items() if k != "probe"}
-    manifest = replace(bundle.manifest, runtime="openvino", lineage=lineage, metrics=metrics)
-    open(replace(bundle, manifest=manifest), SessionOptions(1))
-    files = {"model.onnx": bundle.file("model.onnx")}
-    return write_bundle(out, manifest, files, split=bundle.split, overwrite=overwrite)
+    manifest = replace(
+        bundle.manifest, runtime="openvino", input=takes, lineage=lineage, metrics=metrics
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        trial = write_bundle(Path(folder) / bundle.path.name, manifest, {MODEL: content})
+        open(trial, SessionOptions(1))
+    return write_bundle(out, manifest, {MODEL: content}, split=bundle.split, overwrite=overwrite)

@@ -63,7 +63,11 @@ def choose(
     extractor = of_bundle(bundle)
     with bar("features", len(pool)) as advance:
         features_NF, kept = features_of(
-            [requests[i] for i in pool], extractor.preprocess, extractor.session, advance=advance
+            [requests[i] for i in pool],
+            extractor.preprocess,
+            extractor.input,
+            extractor.session,
+            advance=advance,
         )
     if not len(kept):
         raise DataError(f"none of {len(pool)} calibration photos can be read")

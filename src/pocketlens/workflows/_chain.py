@@ -73,6 +73,11 @@ def check_chain(bundle: Bundle, steps: Sequence[Step]) -> None:
         UserError: one can't; nothing was done yet.
     """
     manifest = bundle.manifest
+    if manifest.input.embedded:
+        raise UserError(
+            f"{bundle.path} normalises its pixels itself, which no method can work on; compress "
+            "the bundle that it was made from, and export that with --embed-preprocess last"
+        )
     runtime, precision = manifest.runtime, manifest.precision
     what = str(bundle.path)
     for step in steps:

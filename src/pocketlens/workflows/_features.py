@@ -10,7 +10,7 @@ from pocketlens import plugins
 from pocketlens.core.bundle import Bundle
 from pocketlens.core.errors import UserError
 from pocketlens.core.preprocess import Preprocess
-from pocketlens.core.session import Session, SessionOptions
+from pocketlens.core.session import Input, Session, SessionOptions
 from pocketlens.plugins import find_family
 from pocketlens.training.config import TrainConfig
 from pocketlens.workflows.convert import import_model
@@ -24,6 +24,7 @@ class Extractor:
     network: str
     weights: str
     preprocess: Preprocess
+    input: Input
     session: Session
 
 
@@ -44,7 +45,7 @@ def of_bundle(bundle: BundleLike, *, threads: int | None = None) -> Extractor:
         )
     session = runtime.features(opened, SessionOptions(threads))
     name = str(manifest.model.get("name", opened.path.name))
-    return Extractor(name, _source(opened), manifest.preprocess, session)
+    return Extractor(name, _source(opened), manifest.preprocess, manifest.input, session)
 
 
 def pretrained(model: str, weights: str = "auto", *, threads: int | None = None) -> Extractor:

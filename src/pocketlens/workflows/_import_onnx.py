@@ -12,16 +12,17 @@ import yaml
 from numpy.typing import NDArray
 
 from pocketlens import plugins
-from pocketlens.core.bundle import Bundle, Input, Lineage, Manifest, write_bundle
+from pocketlens.core.bundle import Bundle, Lineage, Manifest, write_bundle
 from pocketlens.core.dataset import Task, check_class_names
 from pocketlens.core.errors import UserError
 from pocketlens.core.preprocess import Preprocess
 from pocketlens.core.scored import probabilities
-from pocketlens.core.session import Session, SessionOptions
+from pocketlens.core.session import Input, Session, SessionOptions
 from pocketlens.core.text import one_line
 from pocketlens.extras import require, versions
 from pocketlens.progress import say
-from pocketlens.workflows._onnx_graph import cut_activation, fix_batch, photo_input
+from pocketlens.runtimes._input_graph import fix_batch, photo_input
+from pocketlens.workflows._onnx_graph import cut_activation
 
 PathLike = str | os.PathLike[str]
 
@@ -89,7 +90,7 @@ def import_onnx(
                 raise UserError(str(error).replace(str(trial.path), str(model))) from error
             return session
 
-        inputs = _trial_inputs(spec)
+        inputs = _trial_inputs(manifest)
         session = opened(proto.SerializeToString())
         logits_NK = _answers(session, inputs, manifest, model)
         if activation is not None:
@@ -183,11 +184,12 @@ def _read_model(path: Path) -> Any:
     return proto
 
 
-def _trial_inputs(spec: Preprocess) -> NDArray[np.float32]:
-    """A plain grey photo and a noisy one, as `input_NCHW`."""
+def _trial_inputs(manifest: Manifest) -> NDArray[np.float32]:
+    """A plain grey photo and a noisy one, as the file takes them."""
+    spec = manifest.preprocess
     grey = np.full((spec.height, spec.width, 3), 127, np.uint8)
     noise = np.random.default_rng(0).integers(0, 256, grey.shape, np.uint8)
-    return np.stack([spec.normalize(grey), spec.normalize(noise)])
+    return np.stack([manifest.input.of(image, spec) for image in (grey, noise)])
 
 
 def _answers(
@@ -201,9 +203,9 @@ def _answers(
     """
     spec, classes = manifest.preprocess, manifest.classes
     found = []
-    for input_CHW in inputs:
+    for given in inputs:
         try:
-            found.append(np.asarray(session(input_CHW[None])))
+            found.append(np.asarray(session(given[None])))
         except Exception as error:  # onnxruntime's own classes derive from Exception alone
             reason = str(error).strip().splitlines()[0]
             raise UserError(

@@ -1,4 +1,4 @@
-"""What is changed in somebody's ONNX graph so that it answers as ours do: in logits, in batches."""
+"""What is changed in somebody's ONNX graph so that it answers as ours do: in logits."""
 
 from __future__ import annotations
 
@@ -56,23 +56,3 @@ def cut_activation(model: Any, task: Task) -> str | None:
     node.op_type = "Identity"
     node.ClearField("attribute")
     return kind
-
-
-def photo_input(model: Any) -> Any:
-    """The `onnx.ValueInfoProto` of the input that takes photos.
-
-    Raises:
-        UserError: there is none, or nothing is answered; worded as `cut_activation` does.
-    """
-    weights = {tensor.name for tensor in model.graph.initializer}
-    given = [tensor for tensor in model.graph.input if tensor.name not in weights]
-    if not given or not model.graph.output:
-        raise UserError("is no network: it lacks an input or an output")
-    if (rank := len(given[0].type.tensor_type.shape.dim)) != 4:
-        raise UserError(f"takes an input of {rank} dimensions; photos have four, NCHW or NHWC")
-    return given[0]
-
-
-def fix_batch(model: Any, size: int) -> None:
-    """Note in the file, in place, that it takes just so many photos at a time."""
-    photo_input(model).type.tensor_type.shape.dim[0].dim_value = size

@@ -80,8 +80,8 @@ def _answers(predictor: Predictor) -> NDArray[np.float32]:
     return np.concatenate([predictor.logits(pattern[None]) for pattern in patterns])
 
 
-def _patterns(manifest: Manifest) -> NDArray[np.float32]:
-    """Coarse to fine coloured noise, as `input_NCHW`: together they reach what photos reach."""
+def _patterns(manifest: Manifest) -> NDArray[Any]:
+    """Coarse to fine coloured noise, as a batch: together they reach what photos reach."""
     spec = manifest.preprocess
     rng = np.random.default_rng(0)
     patterns = []
@@ -89,7 +89,7 @@ def _patterns(manifest: Manifest) -> NDArray[np.float32]:
         coarse = rng.integers(0, 256, (cells, cells, 3), np.uint8)
         rows = np.arange(spec.height) * cells // spec.height
         columns = np.arange(spec.width) * cells // spec.width
-        patterns.append(spec.normalize(coarse[rows][:, columns]))
+        patterns.append(manifest.input.of(coarse[rows][:, columns], spec))
     return np.stack(patterns)
 
 

@@ -31,7 +31,8 @@ def export(
     """The same model for another runtime; to its own runtime it is copied.
 
     Args:
-        options: those of the runtime's `Config`.
+        options: those of the runtime's `Config`. To its own runtime with options, an ONNX file is
+            written anew, for a fixed batch or for pixels.
 
     Raises:
         UserError: the bundle can't be turned into that runtime's form.
@@ -40,15 +41,21 @@ def export(
     target = Path(out)
     refuse_existing(target, overwrite=overwrite, inputs=[source.path])
     plugin = plugins.load("runtimes", runtime)
+    config = plugins.configure(plugin, options)
     if source.manifest.runtime == runtime:
-        say(f"{source.path} is made for {runtime} already; it is copied as it is")
-        return copy_bundle(source, target, overwrite=overwrite)
+        if config == plugin.Config():
+            say(f"{source.path} is made for {runtime} already; it is copied as it is")
+            return copy_bundle(source, target, overwrite=overwrite)
+        if runtime not in plugin.EXPORTS_FROM:
+            raise UserError(
+                f"{source.path} is made for {runtime} already, and can't be made anew with other "
+                "options; export the bundle that it was made from"
+            )
     if not hasattr(plugin, "export"):
         raise UserError(
             f"nothing can be exported to {runtime}; it is what {_makers(runtime)}. Runtimes to "
             f"export to: {', '.join(_exporting())}"
         )
-    config = plugins.configure(plugin, options)
     with tempfile.TemporaryDirectory() as folder:
         if source.manifest.runtime not in plugin.EXPORTS_FROM:
             source = _halfway(source, plugin.EXPORTS_FROM, Path(folder) / "halfway")

@@ -184,7 +184,12 @@ def _look_closely(
     say(f"features of {len(requests):,} samples by {extractor.network}")
     with bar("features", len(requests)) as advance:
         features_NF, kept = features_of(
-            requests, extractor.preprocess, extractor.session, advance=advance, seen=seen
+            requests,
+            extractor.preprocess,
+            extractor.input,
+            extractor.session,
+            advance=advance,
+            seen=seen,
         )
     found.values["features"] = {
         "network": extractor.network,
