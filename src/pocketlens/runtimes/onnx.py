@@ -19,6 +19,7 @@ from pocketlens.core.errors import BundleError, UserError
 from pocketlens.core.predictor import available_cores
 from pocketlens.core.session import Session, SessionOptions
 from pocketlens.extras import require, versions
+from pocketlens.runtimes._batches import in_fixed_batches
 from pocketlens.runtimes._module import restore
 
 EXTRA = ""
@@ -87,23 +88,10 @@ def _session(bundle: Bundle, model: str | bytes, options: SessionOptions) -> Ses
 
     def run(input_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
         given = input_NCHW.transpose(0, 2, 3, 1) if channels_last else input_NCHW
-        if fixed is None or fixed == len(given):
-            logits_NK: NDArray[np.float32] = session.run(None, {tensor.name: given})[0]
-            return logits_NK
-        return _in_fixed_batches(session, tensor.name, given, fixed)
+        logits_NK: NDArray[np.float32] = session.run(None, {tensor.name: given})[0]
+        return logits_NK
 
-    return run
-
-
-def _in_fixed_batches(
-    session: Any, name: str, given: NDArray[np.float32], size: int
-) -> NDArray[np.float32]:
-    parts = []
-    for start in range(0, len(given), size):
-        part = given[start : start + size]
-        padding = [(0, size - len(part))] + [(0, 0)] * (given.ndim - 1)
-        parts.append(session.run(None, {name: np.pad(part, padding)})[0][: len(part)])
-    return np.concatenate(parts)
+    return run if fixed is None else in_fixed_batches(run, fixed)
 
 
 def export(bundle: Bundle, out: Path, config: Config, *, overwrite: bool = False) -> Bundle:
