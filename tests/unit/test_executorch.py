@@ -14,12 +14,15 @@ import pytest
 from numpy.typing import NDArray
 
 import pocketlens as pl
-from pocketlens import plugins
 from pocketlens.core.bundle import Bundle, read_bundle
 from pocketlens.core.errors import BundleError, MissingExtraError, UserError
 from pocketlens.core.preprocess import Preprocess
 from pocketlens.core.session import SessionOptions
+from pocketlens.measures.latency import Timing
 from pocketlens.runtimes import executorch, torch_int8
+from pocketlens.workflows import _table
+from pocketlens.workflows import shrink as shrinking
+from pocketlens.workflows._ladder import Candidate, Facts, ladder
 from support.small import SIDE, network, noise, pte_bundle, quantized, small_bundle
 
 if importlib.util.find_spec("executorch") is None:
@@ -209,22 +212,31 @@ print("afterwards stderr is as before", file=sys.stderr)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("int8", [False, True])
-def test_a_trained_network(
-    int8: bool, tiny: Bundle, photos: Path, tmp_path: Path, make_photos: Callable[..., Path]
+def test_shrink_tries_a_trained_network_for_a_phone(
+    tiny: Bundle,
+    photos: Path,
+    tmp_path: Path,
+    make_photos: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    bundle, needed = tiny, 1.0
-    if int8:
-        options = {"quantizer": "xnnpack", "num_images": 24}
-        bundle = pl.compress(
-            tiny, method="pt2e-static", data=photos, out=tmp_path / "int8", **options
-        )
-        needed = 0.98
-    made = pl.export(bundle, runtime="executorch", out=tmp_path / "pte")
+    def untimed(bundles: dict[str, Path], *_: object, **__: object) -> dict[str, Timing]:
+        return dict.fromkeys(bundles, Timing(1.0, 1.0, 0.0, 1.0, 1.0, 1, (1.0,)))
+
+    def for_phones(facts: Facts) -> list[Candidate]:
+        return [c for c in ladder(facts) if c.runtime in ("executorch", "torch-int8")]
+
+    monkeypatch.setattr(shrinking, "ladder", for_phones)
+    monkeypatch.setattr(_table, "measure_latency", untimed)
+    options = {"target": "phone", "effort": "quick", "num_images": 24, "max_drop": 100.0}
+    table = pl.shrink(tiny, photos, out=tmp_path / "s", **options)
+    assert {row.name: row.reason for row in table.rows if row.score is None} == {}
+    assert "mismatch" not in {row.verdict for row in table.rows}
     files = sorted(make_photos(tmp_path / "others", per_class=30, seed=5).rglob("*.*"))
-    with pl.load(bundle) as a, pl.load(made) as b:
-        pairs = list(zip(a.predict(files), b.predict(files), strict=True))
-    assert sum(x.label == y.label for x, y in pairs) >= needed * len(files)
-    before = pl.evaluate(bundle, photos, split="all").score
-    assert pl.evaluate(made, photos, split="all").score >= before - 2
-    assert plugins.describe("runtimes", "executorch").installed
+    labels = {}
+    for name in ("float-executorch", "int8-pt2e", "int8-pt2e-executorch"):
+        with pl.load(tmp_path / "s" / "variants" / name) as predictor:
+            labels[name] = [prediction.label for prediction in predictor.predict(files)]
+    with pl.load(tiny) as predictor:
+        assert labels["float-executorch"] == [found.label for found in predictor.predict(files)]
+    pairs = zip(labels["int8-pt2e"], labels["int8-pt2e-executorch"], strict=True)
+    assert sum(a == b for a, b in pairs) >= 0.98 * len(files)
