@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -189,3 +190,23 @@ def test_files_are_copied(tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "x" / "y" / "b", MANIFEST, {"model.onnx": source})
     assert read_bundle(bundle.path).file("model.onnx").read_bytes() == b"abc"
     assert source.exists()
+
+
+def test_a_manifest_without_a_backend_is_read(bundle: Bundle) -> None:
+    """As those are that were written before there was one, or by runtimes that know none."""
+    written = json.loads((bundle.path / "manifest.json").read_text())
+    assert "backend" not in written
+    assert read_bundle(bundle.path).manifest.backend is None
+
+
+def test_a_backend_is_remembered(tmp_path: Path, bundle: Bundle) -> None:
+    made = {
+        name: write_bundle(tmp_path / name, replace(MANIFEST, backend=name), FILES, split=SPLIT)
+        for name in ("xnnpack", "vulkan")
+    }
+    assert read_bundle(tmp_path / "vulkan").manifest.backend == "vulkan"
+    assert len({bundle.id, *(b.id for b in made.values())}) == 3
+    manifest = tmp_path / "vulkan" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"vulkan"', "3"))
+    with pytest.raises(BundleError, match="backend is no name"):
+        read_bundle(tmp_path / "vulkan")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,22 +29,29 @@ def test_what_is_cheap_comes_first() -> None:
     assert len({candidate.name for candidate in candidates}) == len(candidates)
 
 
-def test_every_chain_of_the_ladder_can_be_made(tiny: Bundle) -> None:
-    for candidate in ladder(FACTS):
+@pytest.mark.parametrize("target", ["cpu", "phone"])
+def test_every_chain_of_the_ladder_can_be_made(target: str, tiny: Bundle) -> None:
+    for candidate in ladder(replace(FACTS, target=target)):
         if candidate.method is not None:
             check_chain(tiny, read_chain(candidate.method, candidate.options))
 
 
-def test_an_export_comes_after_what_it_is_an_export_of() -> None:
+@pytest.mark.parametrize("target", ["cpu", "phone"])
+def test_an_export_comes_after_what_it_is_an_export_of(target: str) -> None:
     seen: set[str] = set()
-    for candidate in ladder(FACTS):
+    for candidate in ladder(replace(FACTS, target=target)):
         assert not candidate.of or candidate.of in seen
         seen.add(candidate.name)
 
 
-def test_a_phone_has_no_openvino() -> None:
+def test_a_phone_has_executorch_and_no_openvino() -> None:
     phone = ladder(Facts(256, target="phone"))
-    assert {candidate.runtime for candidate in phone} == {"onnx"}
+    assert {candidate.runtime for candidate in phone} == {"onnx", "executorch", "torch-int8"}
+    found = [(c.precision, c.of) for c in phone if c.runtime == "executorch"]
+    assert found == [("float32", ""), ("int8", "int8-pt2e")]
+    dear = [candidate.dear for candidate in phone]
+    assert dear == sorted(dear)
+    assert "executorch" not in {candidate.runtime for candidate in ladder(FACTS)}
 
 
 def test_estimates_grow_with_photos_and_operations() -> None:

@@ -51,7 +51,10 @@ class Lineage:
 
 @dataclass(frozen=True)
 class Manifest:
-    """All that is known of a model beside its weights; see `docs/bundle.md`."""
+    """All that is known of a model beside its weights; see `docs/bundle.md`.
+
+    `backend` says what computes it, in runtimes that know several; None in others.
+    """
 
     task: Task
     classes: tuple[str, ...]
@@ -65,11 +68,14 @@ class Manifest:
     thresholds: Mapping[str, float] | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    backend: str | None = None
     schema: int = SCHEMA
 
     def to_json(self) -> str:
         """The text of `manifest.json`."""
         values = asdict(self) | {"preprocess": self.preprocess.to_dict()}
+        if self.backend is None:  # of most runtimes; a reader that is older doesn't know it
+            del values["backend"]
         return json.dumps(values, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
     @classmethod
@@ -85,8 +91,8 @@ class Manifest:
                 " use the version that wrote it, or make the bundle again"
             )
         known = {f.name for f in fields(cls)}
-        if set(values) != known:
-            wrong = ", ".join(sorted(set(values) ^ known))
+        if set(values) | {"backend"} != known:
+            wrong = ", ".join(sorted((set(values) | {"backend"}) ^ known))
             raise BundleError(f"the manifest lacks or has unknown fields: {wrong}")
         if values["task"] not in ("single_label", "multi_label"):
             raise BundleError(f"the manifest names an unknown task {values['task']!r}")
@@ -100,6 +106,8 @@ class Manifest:
                 raise BundleError(f"the manifest is damaged: {key} is no object")
         if not isinstance(values["thresholds"], dict | None):
             raise BundleError("the manifest is damaged: thresholds is no object")
+        if not isinstance(values.get("backend"), str | None):
+            raise BundleError("the manifest is damaged: backend is no name")
         try:
             lineage = dict(values["lineage"])
             lineage["parents"] = tuple(lineage.get("parents", ()))
@@ -128,7 +136,8 @@ class Bundle:
         # The split travels with the model but doesn't change what it answers.
         files = {name: digest for name, digest in m.files.items() if name != SPLIT}
         facts = [files, m.preprocess.to_dict(), m.classes, asdict(m.input), m.thresholds]
-        text = json.dumps([*facts, m.runtime, m.precision], sort_keys=True)
+        where = [m.runtime, m.precision, *([] if m.backend is None else [m.backend])]
+        text = json.dumps([*facts, *where], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     @property

@@ -77,9 +77,10 @@ class Facts:
 
 def ladder(facts: Facts) -> list[Candidate]:
     """Candidates in the order they are tried."""
-    made = [*_floats(), *_static(facts), *(_dear(facts) if facts.thorough else ())]
+    dear = _dear(facts) if facts.thorough else []
     if facts.target == "phone":  # OpenVINO has no phones
-        return made
+        return [*_floats(), *_static(facts), *_executorch(facts), *dear]
+    made = [*_floats(), *_static(facts), *dear]
     whole: list[Candidate] = []
     for candidate in made:
         whole.append(candidate)
@@ -100,6 +101,24 @@ def _in_openvino(candidate: Candidate) -> Candidate:
         made_by=candidate.method or "",
         dear=candidate.dear,
     )
+
+
+def _executorch(facts: Facts) -> list[Candidate]:
+    """The .pte file, in float and in INT8; the program that this is lowered from is scored too, so
+    that what lowering changed is seen.
+    """
+    options = {"quantizer": "xnnpack", "num_images": facts.num_images}
+    return [
+        Candidate("float-executorch", "executorch", precision="float32", seconds=40.0),
+        Candidate(
+            "int8-pt2e", "torch-int8", "pt2e-static", options,
+            seconds=30 + 0.06 * facts.num_images,
+        ),
+        Candidate(
+            "int8-pt2e-executorch", "executorch", seconds=60.0, of="int8-pt2e",
+            made_by="pt2e-static",
+        ),
+    ]  # fmt: skip
 
 
 def _floats() -> list[Candidate]:

@@ -58,18 +58,20 @@ def export(
         )
     with tempfile.TemporaryDirectory() as folder:
         if source.manifest.runtime not in plugin.EXPORTS_FROM:
-            source = _halfway(source, plugin.EXPORTS_FROM, Path(folder) / "halfway")
+            source = _halfway(source, plugin, Path(folder) / "halfway")
         result: Bundle = plugin.export(source, target, config, overwrite=overwrite)
     return result
 
 
-def _halfway(source: Bundle, takes: Sequence[str], folder: Path) -> Bundle:
+def _halfway(source: Bundle, plugin: Any, folder: Path) -> Bundle:
     """What a runtime takes, made from a torch bundle."""
-    runtime = source.manifest.runtime
+    takes, runtime = plugin.EXPORTS_FROM, source.manifest.runtime
     if runtime != "torch":
+        made_by = getattr(plugin, "INT8_BY", "")
+        int8 = f"; INT8 for it: pocketlens compress BUNDLE {made_by}" if made_by else ""
         raise UserError(
             f"{source.path} is made for {runtime}, and only {' or '.join(takes)} bundles can be "
-            "exported so; export the one that it was made from"
+            f"exported so; export the one that it was made from{int8}"
         )
     return export(source, runtime=takes[0], out=folder)
 
