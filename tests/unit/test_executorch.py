@@ -108,6 +108,28 @@ def test_int8_answers_as_its_program(
     assert made.manifest.precision == "int8"
 
 
+def test_a_dead_channel_keeps_its_bias(
+    small: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights next to nothing have tiny steps, in which a bias would not fit into 32 bits."""
+    import torch
+
+    module = network()
+    with torch.no_grad():
+        module[0].weight[0] = 1e-7
+        module[0].bias[0] = 20.0
+    way = torch_int8.flow("pt2e")
+    prepared = way.prepare(module, (SIDE, SIDE), quantizer="xnnpack")
+    prepared(torch.from_numpy(noise(32)))
+    program = way.convert(prepared)
+    expected = reference(program, noise(50))
+    bundle = quantized(tmp_path / "int8", flow="pt2e", quantizer="xnnpack", training=False)
+    monkeypatch.setattr(torch_int8, "restore", lambda _: program)
+    made = pl.export(bundle, runtime="executorch", out=tmp_path / "pte")
+    found = answers(made, noise(50))
+    assert np.abs(found - expected).max() <= 0.03 * np.abs(expected).max()
+
+
 def test_a_fixed_batch(small: Bundle, pte: Bundle, tmp_path: Path) -> None:
     made = pl.export(small, runtime="executorch", out=tmp_path / "four", batch=4)
     session = executorch.open(made, SessionOptions(threads=1))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketlens.core.errors import UserError
+from pocketlens.runtimes._program import get_tensor
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +32,9 @@ NNAPI: Final = (
     "onnxruntime.tools.check_onnx_model_mobile_usability OUT/model.onnx` tells how much of it "
     "NNAPI takes"
 )
+
+#: Of a bias in 32 bits; as much again is left for what is added to it.
+_LARGEST_BIAS: Final = 2.0**30
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,37 @@ def lower(
         )
     program = manager.to_executorch(ExecutorchBackendConfig())
     return bytes(program.buffer), dict(outside)
+
+
+def fit_biases(program: Any) -> int:
+    """Coarser steps for weights whose bias doesn't fit into 32 bits; gives the number of channels.
+
+    XNNPACK counts a bias in steps of its channel's weights times those of the input. Of a dead
+    channel, whose weights are next to nothing, these are so small that the bias, which is all that
+    the channel says, would be cut off. (torchao's program has its biases in float.)
+
+    Args:
+        program: a converted one; its weights and their scales are changed.
+    """
+    import torch
+
+    changed = 0
+    for node in program.graph.nodes:
+        if not str(node.target).startswith(("aten.conv", "aten.linear")) or len(node.args) < 3:
+            continue
+        given, weight, bias = node.args[:3]
+        quantized = "_per_tensor" in str(given.target) and "_per_channel" in str(weight.target)
+        if bias is None or bias.op != "get_attr" or not quantized:
+            continue
+        levels = get_tensor(program, weight.args[0].target).detach()
+        scale = get_tensor(program, weight.args[1].target).detach()
+        least = get_tensor(program, bias.target).detach().abs() / (given.args[1] * _LARGEST_BIAS)
+        wider = torch.maximum(scale, least.to(scale.dtype))
+        share = (scale / wider).reshape(-1, *[1] * (levels.ndim - 1))
+        changed += int((wider > scale).sum())
+        levels.copy_((levels * share).round())
+        scale.copy_(wider)
+    return changed
 
 
 def _by(partitioner: Any) -> Lower:

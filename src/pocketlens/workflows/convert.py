@@ -43,7 +43,7 @@ def export(
     plugin = plugins.load("runtimes", runtime)
     config = plugins.configure(plugin, options)
     if source.manifest.runtime == runtime:
-        if config == plugin.Config():
+        if not options:
             say(f"{source.path} is made for {runtime} already; it is copied as it is")
             return copy_bundle(source, target, overwrite=overwrite)
         if runtime not in plugin.EXPORTS_FROM:
