@@ -141,6 +141,7 @@ def finish(
     manifest = replace(
         bundle.manifest,
         runtime=runtime,
+        backend=None,  # what is compressed is measured, and so made, for the processor
         precision=precision,
         lineage=lineage,
         metrics=metric,

@@ -147,11 +147,14 @@ class Bundle:
 
     @property
     def network_id(self) -> str:
-        """Id of the bundle whose network this is: its own, or what a mere export was made from."""
+        """Id of the bundle whose network this is: its own, or what a mere export was made from.
+
+        What computes in another precision is another network, though its file be the same.
+        """
         lineage = self.manifest.lineage
         found, method = self.id, lineage.method
         for parent in reversed(lineage.parents):
-            if method != "export":
+            if method != "export" or parent["precision"] != self.manifest.precision:
                 break
             found, method = parent["id"], parent["method"]
         return found

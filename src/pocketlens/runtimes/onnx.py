@@ -24,6 +24,7 @@ from pocketlens.progress import say
 from pocketlens.runtimes._batches import check_batch, in_fixed_batches
 from pocketlens.runtimes._input_graph import embed_preprocess, fix_batch
 from pocketlens.runtimes._module import restore
+from pocketlens.runtimes._providers import Backend, check_taken, wanted
 
 EXTRA = ""
 MODEL: Final = "model.onnx"
@@ -52,8 +53,13 @@ class Config:
     embed_preprocess: bool = False
     """Make a file that takes pixels (uint8 NHWC, at the network's size) and normalises them."""
 
+    backend: Backend = "cpu"
+    """What computes it: the processor, or an execution provider of ONNX Runtime that is there."""
+
     def __post_init__(self) -> None:
         check_batch(self.batch)
+        if self.backend == "nnapi" and self.batch is None:
+            raise UserError("NNAPI takes files of a fixed batch only; add --batch 1")
         if self.opset < 18:  # the exporter would silently write 18
             raise UserError("--opset must be at least 18, the oldest that PyTorch exports to")
 
@@ -96,11 +102,14 @@ def _session(bundle: Bundle, model: str | bytes, options: SessionOptions) -> Ses
     settings.intra_op_num_threads = options.threads or available_cores()
     settings.inter_op_num_threads = 1
     settings.log_severity_level = 3
+    backend = bundle.manifest.backend
+    providers = wanted(backend, str(bundle.path))
     try:
-        session = ort.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(model, settings, providers=providers)
     except Exception as error:  # onnxruntime's own classes derive from Exception alone
         first_line = str(error).strip().splitlines()[0]
         raise BundleError(f"{bundle.path}: ONNX Runtime can't open it: {first_line}") from error
+    check_taken(session, backend, str(bundle.path))
     tensor = session.get_inputs()[0]
     fixed = tensor.shape[0] if isinstance(tensor.shape[0], int) else None
 
@@ -135,7 +144,8 @@ def export(bundle: Bundle, out: Path, config: Config, *, overwrite: bool = False
             took_part = versions("torch", "onnx", "onnxscript", "onnxruntime")
         content, takes = rewrite(whole, config.batch, embed=config.embed_preprocess)
     lineage = bundle.child_lineage("export", asdict(config), took_part)
-    manifest = replace(mine, runtime="onnx", input=takes, lineage=lineage)
+    backend = None if config.backend == "cpu" else config.backend
+    manifest = replace(mine, runtime="onnx", input=takes, lineage=lineage, backend=backend)
     return write_bundle(out, manifest, {MODEL: content}, split=bundle.split, overwrite=overwrite)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.core.bundle import Bundle, write_bundle
-from pocketlens.core.errors import BundleError
+from pocketlens.core.errors import BundleError, UserError
 from pocketlens.core.predictor import available_cores
 from pocketlens.core.session import Session, SessionOptions
 from pocketlens.extras import require, versions
@@ -23,6 +23,7 @@ EXTRA = "openvino"
 EXPORTS_FROM: Final = ("onnx", "openvino")
 #: What a bundle holds: an ONNX file, or OpenVINO's own form (two files) where a method made that.
 _FILES: Final = (MODEL, "model.xml")
+_BF16: Final = "bfloat16"
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,9 @@ class Config:
 
     embed_preprocess: bool = False
     """Make a file that takes pixels (uint8 NHWC, at the network's size) and normalises them."""
+
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What a float file is computed in; bfloat16 where the processor has it."""
 
     def __post_init__(self) -> None:
         check_batch(self.batch)
@@ -52,13 +56,15 @@ def open(bundle: Bundle, options: SessionOptions) -> Session:
     ov = require("openvino", extra=EXTRA)
     name = next((name for name in _FILES if name in bundle.manifest.files), _FILES[0])
     settings = {
-        # Else it computes in bfloat16 where the processor can, silently and less exactly.
-        "INFERENCE_PRECISION_HINT": "f32",
+        # Left out, it computes in bfloat16 where the processor can, silently and less exactly.
+        "INFERENCE_PRECISION_HINT": "bf16" if bundle.manifest.precision == _BF16 else "f32",
         "INFERENCE_NUM_THREADS": options.threads or available_cores(),
         "NUM_STREAMS": 1,
         "PERFORMANCE_HINT": "LATENCY",
     }
     core = ov.Core()
+    if bundle.manifest.precision == _BF16:
+        _require_bfloat16(core, bundle.path)
     try:
         model = core.read_model(str(bundle.file(name)))
         whole = core.compile_model(model, "CPU", settings)
@@ -78,6 +84,15 @@ def open(bundle: Bundle, options: SessionOptions) -> Session:
     return run if batch.is_dynamic else in_fixed_batches(run, batch.get_length())
 
 
+def _require_bfloat16(core: Any, where: Path) -> None:
+    # Without, OpenVINO would compute in float32 and say nothing.
+    if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise BundleError(
+            f"{where} is to be computed in bfloat16, which this processor hasn't got; export the "
+            "float32 bundle with --precision float32"
+        )
+
+
 def _for_one(model: Any) -> Any:
     single = model.clone()
     shape = single.input(0).get_partial_shape()
@@ -92,12 +107,26 @@ def export(bundle: Bundle, out: Path, config: Config, *, overwrite: bool = False
     Raises:
         BundleError: OpenVINO can't read it, or it answers differently when changed.
         MissingExtraError: openvino, or what changing needs, isn't installed.
+        UserError: a compressed file was to be computed in bfloat16.
     """
+    precision = bundle.manifest.precision
+    if config.precision == _BF16:
+        if precision != "float32":
+            raise UserError(
+                f"{bundle.path} is {precision}; --precision bfloat16 is for float32 models"
+            )
+        precision = _BF16
     content, takes = rewrite(bundle, config.batch, embed=config.embed_preprocess)
     lineage = bundle.child_lineage("export", asdict(config), versions("openvino"))
     metrics = {k: v for k, v in bundle.manifest.metrics.items() if k != "probe"}
     manifest = replace(
-        bundle.manifest, runtime="openvino", input=takes, lineage=lineage, metrics=metrics
+        bundle.manifest,
+        runtime="openvino",
+        backend=None,
+        precision=precision,
+        input=takes,
+        lineage=lineage,
+        metrics=metrics,
     )
     with tempfile.TemporaryDirectory() as folder:
         trial = write_bundle(Path(folder) / bundle.path.name, manifest, {MODEL: content})
