@@ -30,6 +30,8 @@ SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("onnx-static", {"ranges": "mse", "keep_float": "none"}),
     ("onnx-static", {"ranges": "percentile", "keep_float": "none"}),
     ("bias-correction", {"ranges": "mse"}),
+    ("bias-correction", {"ranges": "percentile"}),
+    ("bias-correction", {"ranges": "entropy"}),
     ("adaround", {"ranges": "mse"}),
     ("nncf", {}),
     ("nncf", {"bias_correction": "full"}),
