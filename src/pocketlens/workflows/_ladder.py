@@ -128,7 +128,7 @@ def _floats() -> list[Candidate]:
 def _static(facts: Facts) -> list[Candidate]:
     """Within `static`, the next is made only when the ones before lost too much: all in 8 bits
     first, since it is the smallest and fastest; then the first convolution in float; then ranges
-    that leave out rare extremes.
+    that leave out rare extremes; then what quantization shifts, corrected in the biases.
     """
     few = {"num_images": facts.num_images}
     first = {"keep_float": "first", **few}
@@ -149,6 +149,10 @@ def _static(facts: Facts) -> list[Candidate]:
         Candidate(
             "int8-static-percentile", "onnx", "onnx-static", {"ranges": "percentile", **first},
             seconds=4 * second, family="static",
+        ),
+        Candidate(
+            "int8-bias-correction", "onnx", "bias-correction", {"ranges": "percentile", **few},
+            seconds=6 * second, family="static",
         ),
         Candidate("int8-dynamic", "onnx", "onnx-dynamic", precision="int8-dynamic"),
     ]  # fmt: skip
