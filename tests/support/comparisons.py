@@ -24,23 +24,14 @@ NASTY = (
 )
 
 MACHINE = {
-    "cpu": "Intel(R) Xeon(R) Processor @ 2.60GHz",
-    "cores": 2,
-    "threads": 2,
-    "memory_gb": 7.7,
-    "system": "Linux 6.1 x86_64",
-    "cpu_flags": ["sse4_2", "avx2", "avx512f", "avx512_vnni"],
+    "cpu": "Intel(R) Xeon(R) Processor @ 2.60GHz", "cores": 2, "threads": 2, "memory_gb": 7.7,
+    "system": "Linux 6.1 x86_64", "cpu_flags": ["sse4_2", "avx2", "avx512f", "avx512_vnni"],
     "versions": {"pocketlens": "0.1.0", "onnxruntime": "1.31.1", "torch": "2.14.1"},
-}
+}  # fmt: skip
 DATA = {
-    "name": "elpv",
-    "task": "single_label",
-    "split": "test",
-    "num_samples": 2624,
-    "num_test": 394,
-    "num_classes": 2,
-    "metric": "macro_f1",
-}
+    "name": "elpv", "task": "single_label", "split": "test", "num_samples": 2624,
+    "num_test": 394, "num_classes": 2, "metric": "macro_f1",
+}  # fmt: skip
 
 
 _NAMES = (

@@ -74,7 +74,12 @@ def test_a_torch_bundle(tiny: Bundle, tiny_onnx: Bundle, pixels: Bundle, photos:
         answers(pixels, photos), expected, atol=1e-4 * np.abs(expected).max()
     )
     lineage = pixels.manifest.lineage
-    assert lineage.config == {"opset": 20, "batch": None, "embed_preprocess": True}
+    assert lineage.config == {
+        "opset": 20,
+        "batch": None,
+        "embed_preprocess": True,
+        "backend": "cpu",
+    }
 
 
 def test_it_is_read_back_and_scored_as_any(tiny_onnx: Bundle, pixels: Bundle, photos: Path) -> None:
