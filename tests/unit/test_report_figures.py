@@ -26,6 +26,10 @@ FIGURES = {
     "× PyTorch": "speedup",
     "p95 ms": "latency_ms_p95",
     "spread ms": "latency_ms_spread",
+    "place": "rank_best",
+    "% of peak": "roofline_percent",
+    "cold start ms": "cold_start_ms",
+    "memory": "memory_bytes",
     "from file ms": "e2e_latency_ms",
     "images/s @ batch": "throughput",
     "agreement %": "agreement",
@@ -159,6 +163,10 @@ def check_figure(
     assert math.isclose(float(key), value, rel_tol=1e-8), where
     text = shown.removeprefix("~")
     assert (text != shown) == (values["noisy"] and heading in TIMED), where
+    if heading == "place":
+        last = values["rank_worst"]
+        assert text == (f"{value}" if value == last else f"{value}–{last}"), where
+        return
     if heading == "images/s @ batch" and values["batch"] is not None:
         text, _, batch = text.partition(" @ ")
         assert batch == str(values["batch"]), where

@@ -167,14 +167,17 @@ def test_a_network_is_never_fetched_for_a_bundle(tiny: Bundle, tmp_path: Path) -
 def test_another_faster_float_network_rejects_nobody(tiny: Bundle, tiny_onnx: Bundle) -> None:
     from dataclasses import replace
 
-    from pocketlens.workflows._table import Variant, _floats
+    from pocketlens.workflows._table import _is_export
 
     lineage = replace(tiny.manifest.lineage, parents=({"id": "of another"},))
     manifest = replace(tiny.manifest, lineage=lineage, precision="float32", thresholds={"disc": 1})
     other = Bundle(tiny.path, manifest)
-    variants = [Variant("a", tiny), Variant("b", tiny_onnx), Variant("c", other)]
-    assert _floats(variants, "a") == {"a", "b"}
-    assert _floats(variants, "b") == {"a", "b"}
+    for origin in (tiny, tiny_onnx):
+        assert [_is_export(bundle, origin) for bundle in (tiny, tiny_onnx, other)] == [
+            True,
+            True,
+            False,
+        ]
 
 
 def test_a_run_is_not_resumed_on_other_photos(

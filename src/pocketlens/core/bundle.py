@@ -154,7 +154,7 @@ class Bundle:
         lineage = self.manifest.lineage
         found, method = self.id, lineage.method
         for parent in reversed(lineage.parents):
-            if method != "export" or parent["precision"] != self.manifest.precision:
+            if method != "export" or parent.get("precision") != self.manifest.precision:
                 break
             found, method = parent["id"], parent["method"]
         return found
