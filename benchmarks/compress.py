@@ -41,6 +41,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "activation-exchange,lsq",
         {"activation-exchange:epochs": 10, "lsq:epochs": 4},
     ),
+    "relu6-bias": (
+        "activation-exchange,bias-correction",
+        {"activation-exchange:epochs": 14, "bias-correction:ranges": "percentile"},
+    ),
     "relu6-prune50-lsq": (
         "activation-exchange,prune,lsq",
         {

@@ -38,6 +38,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         onnx = pl.export(torch, runtime="onnx", out=Path(folder) / "onnx")
         made = {"torch": torch, "onnx": onnx}
+        sizes = {name: bundle.size_bytes for name, bundle in made.items()}
         paths = {f"{n}, {how}": b.path for how in ("tuned", "as it is") for n, b in made.items()}
         timings = measure_latency(
             paths,
@@ -56,7 +57,7 @@ def main() -> int:
         print(
             f"| {name} | {noisy}{np.mean(blocks):.2f} | {np.std(blocks):.2f} "
             f"| {noisy}{timing.latency_ms:.2f} | {noisy}{ratio:.2f} "
-            f"| {made[runtime].size_bytes / 1e6:.2f} |"
+            f"| {sizes[runtime] / 1e6:.2f} |"
         )
     return 0
 
