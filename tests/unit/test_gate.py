@@ -190,3 +190,6 @@ def test_what_cannot_be_told_from_the_fastest_is_as_fast() -> None:
     assert [row.name for row in judged if row.verdict == "best"] == ["small"]
     judged = choose([FLOAT, ONNX, INT8, small, slow], Limits(), reference="float")
     assert [row.name for row in judged if row.verdict == "best"] == ["int8"]
+    for noisy in ([replace(fast, noisy=True), small], [fast, replace(small, noisy=True)]):
+        judged = choose([FLOAT, ONNX, *noisy], Limits(), reference="float")
+        assert [row.name for row in judged if row.verdict == "best"] == ["int8"]

@@ -125,9 +125,11 @@ def choose(
     if passing:
         best = min(passing, key=lambda row: _rank(row, limits.goal))
         if limits.goal == "latency":
-            # What can't be told from the fastest is as fast; then the smallest is the best.
-            alike = [row for row in passing if row is best or row.name in best.ties]
-            best = min(alike, key=lambda row: _rank(row, "size"))
+            # What can't be told from the fastest is as fast; then the smallest is the best. A noisy
+            # row can't be told from any, which makes it no faster than it was.
+            calm = [row for row in passing if not row.noisy and not best.noisy]
+            alike = [row for row in calm if row.name in best.ties]
+            best = min([best, *alike], key=lambda row: _rank(row, "size"))
         reason = "the smallest that passes" if limits.goal == "size" else "the fastest that passes"
         if limits.goal == "latency" and best.latency_ms is None:
             reason = "the smallest that passes; latency was not measured"
