@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pocketlens.core.bundle import Bundle, write_bundle
 from pocketlens.core.errors import BundleError, UserError
+from pocketlens.core.noise import coloured_noise
 from pocketlens.core.predictor import available_cores
 from pocketlens.core.session import Input, Session, SessionOptions
 from pocketlens.extras import require, versions
@@ -210,12 +211,9 @@ def _refuse_other_answers(bundle: Bundle, content: bytes, takes: Input, batch: i
 def _made_up(height: int, width: int) -> list[NDArray[np.uint8]]:
     """Noise of three grains, and black: what is wrong at the border shows most there."""
     rng = np.random.default_rng(0)
-    photos = [np.zeros((height, width, 3), np.uint8)]
-    for cells in (4, 16, max(height, width)):
-        coarse = rng.integers(0, 256, (cells, cells, 3), np.uint8)
-        rows, columns = (np.arange(side) * cells // side for side in (height, width))
-        photos.append(coarse[rows][:, columns])
-    return photos
+    grains = (4, 16, max(height, width))
+    noise = (coloured_noise(rng, cells, height, width) for cells in grains)
+    return [np.zeros((height, width, 3), np.uint8), *noise]
 
 
 def _refuse_difference(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pocketlens.core.bundle import Bundle, Manifest
 from pocketlens.core.errors import BundleError
+from pocketlens.core.noise import coloured_noise
 from pocketlens.core.predictor import Predictor
 from pocketlens.measures.machine import describe_machine
 from pocketlens.progress import warn
@@ -84,13 +85,8 @@ def _patterns(manifest: Manifest) -> NDArray[Any]:
     """Coarse to fine coloured noise, as a batch: together they reach what photos reach."""
     spec = manifest.preprocess
     rng = np.random.default_rng(0)
-    patterns = []
-    for cells in (2, 4, 16, 64):
-        coarse = rng.integers(0, 256, (cells, cells, 3), np.uint8)
-        rows = np.arange(spec.height) * cells // spec.height
-        columns = np.arange(spec.width) * cells // spec.width
-        patterns.append(manifest.input.of(coarse[rows][:, columns], spec))
-    return np.stack(patterns)
+    noise = (coloured_noise(rng, cells, spec.height, spec.width) for cells in (2, 4, 16, 64))
+    return np.stack([manifest.input.of(image_HWC, spec) for image_HWC in noise])
 
 
 @cache
