@@ -88,6 +88,11 @@ def test_the_command(tiny_onnx: Bundle, tmp_path: Path, capsys: pytest.CaptureFi
     assert out.startswith(f"{tmp_path / 'a'}\nWould a phone's accelerators take it?")
     assert "NNAPI (Android)" in out
     assert "copied" in err
+    assert run([*words, "--runtime", "onnx", "--mobile-check", "--overwrite", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["out"] == str(tmp_path / "a")
+    assert told["size_bytes"] == tiny_onnx.size_bytes
+    assert {a["name"] for a in told["mobile_check"]["accelerators"]} >= {NNAPI}
     assert run([*words, "--runtime", "openvino", "--mobile-check", "--overwrite"]) == 2
     assert "--mobile-check is for --runtime onnx" in capsys.readouterr().err
     assert run([*words, "--runtime", "onnx", "--batch", "0", "--overwrite"]) == 2

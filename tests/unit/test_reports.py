@@ -94,6 +94,24 @@ def test_page_is_well_formed_and_needs_no_network(odd: Comparison) -> None:
     assert "@import" not in style
 
 
+def test_navigation_leads_to_what_the_page_has() -> None:
+    for comparison in (full(), small(), compared([])):
+        text = html(comparison)
+        links = re.search("<nav.*?</nav>", text, re.DOTALL)
+        assert links
+        targets = re.findall('href="#(.*?)"', links[0])
+        assert targets
+        assert [t for t in targets if f'id="{t}"' not in text] == []
+        assert ("parity" in targets) == bool(comparison.parity)
+
+
+def test_what_computes_a_row_stands_by_its_runtime() -> None:
+    phone = compared([float_row(), row("a", runtime="executorch", backend="xnnpack")])
+    for renderer in ("html", "markdown", "terminal"):
+        text = str(plugins.load("reports", renderer).render(phone))
+        assert "xnnpack" in text, renderer
+
+
 def test_every_picture_has_an_alternative_text() -> None:
     page = Page(html(full(4)))
     assert page.all("img")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from pocketlens.cli._options import Out, Overwrite
+from pocketlens.cli._options import Json, Out, Overwrite, print_json
 
 
 def run(
@@ -20,6 +20,7 @@ def run(
     embed_preprocess: Annotated[bool, Parameter(negative="")] = False,
     mobile_check: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Overwrite = False,
+    json: Json = False,
     **options: str,
 ) -> None:
     """The same model for another runtime; nothing is quantized.
@@ -55,9 +56,16 @@ def run(
     if embed_preprocess:
         given["embed_preprocess"] = True
     made = export(bundle, runtime=runtime, out=out, overwrite=overwrite, **given)
-    print(made.path)
+    checked = None
     if mobile_check:
         from pocketlens.measures.mobile import describe_mobile
         from pocketlens.workflows import mobile
 
-        print(describe_mobile(mobile.mobile_check(made)))
+        checked = mobile.mobile_check(made)
+    if json:
+        told = {} if checked is None else {"mobile_check": checked.to_dict()}
+        print_json({"out": str(made.path), "size_bytes": made.size_bytes} | told)
+        return
+    print(made.path)
+    if checked is not None:
+        print(describe_mobile(checked))

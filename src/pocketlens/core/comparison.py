@@ -49,6 +49,7 @@ class Row:
         roofline_percent: share of the machine's matrix-multiply peak in the row's precision that
             its multiply-adds reach.
         agreement: percent of test images with the float model's answer.
+        backend: what computes it, in runtimes that know several; else None.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Row:
     verdict: Verdict = "ok"
     reason: str = ""
     path: str | None = None
+    backend: str | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     intervals: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 

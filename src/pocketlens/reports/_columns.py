@@ -66,7 +66,7 @@ COLUMNS: Final = (
         "steps of compression.", numeric=False,
     ),
     Column(
-        "runtime", "runtime", lambda r: runtime(r.runtime), lambda r: r.runtime,
+        "runtime", "runtime", runtime, lambda r: r.runtime,
         "The program that runs the network.", numeric=False,
     ),
     Column(

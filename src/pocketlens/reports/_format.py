@@ -113,9 +113,10 @@ def proven(row: Row) -> str:
     return NONE if row.drop_high is None else ("yes" if row.proven else "no")
 
 
-def runtime(name: str) -> str:
-    """A runtime's own name."""
-    return RUNTIMES.get(name, one_line(name, 40))
+def runtime(row: Row) -> str:
+    """A row's runtime by its own name, with what computes it where there are several."""
+    name = RUNTIMES.get(row.runtime, one_line(row.runtime, 40))
+    return name if row.backend is None else f"{name} ({one_line(row.backend, 40)})"
 
 
 def metric(name: str) -> str:

@@ -54,7 +54,7 @@ def _nothing(comparison: Comparison) -> str:
 
 
 def _float(comparison: Comparison, best: Row) -> str:
-    where = f"{one_line(best.name, 60)}, the float model in {runtime(best.runtime)}"
+    where = f"{one_line(best.name, 60)}, the float model in {runtime(best)}"
     others = [row for row in comparison.rows if not is_float(row, reference(comparison))]
     passed = sum(row.verdict == "ok" for row in others)
     skipped = sum(row.verdict == "skipped" for row in others)
@@ -83,7 +83,7 @@ def _float(comparison: Comparison, best: Row) -> str:
 
 
 def _compressed(comparison: Comparison, best: Row, float_row: Row | None) -> str:
-    kind = " in ".join(part for part in (one_line(best.precision), runtime(best.runtime)) if part)
+    kind = " in ".join(part for part in (one_line(best.precision), runtime(best)) if part)
     parts = [_size(best, float_row), _speed(comparison, best, compressed=True) or _time(best)]
     told = ", ".join(part for part in parts if part)
     loses = _loses(comparison, best)

@@ -48,7 +48,7 @@ def _line(row: Row) -> str:
     cells = [
         name if f.is_rejected(row) else f"**{name}**",
         escape(f.one_line(_chain(row))),
-        f.runtime(row.runtime),
+        f.runtime(row),
         f.number(row.score),
         f.drop(row),
         f.megabytes(row.size_bytes),
@@ -61,7 +61,7 @@ def story(row: Row, rows: tuple[Row, ...]) -> str:
     """What a variant was, what was measured of it, and what it lost by."""
     if row.verdict in ("skipped", "failed") and row.score is None:
         done = "was not made" if row.verdict == "skipped" else "could not be made or scored"
-        return f"{_chain(row)} for {f.runtime(row.runtime)} {done}: {row.reason}"
+        return f"{_chain(row)} for {f.runtime(row)} {done}: {row.reason}"
     measured = [f"{f.number(row.score)} % {f.metric(row.metric)}"]
     if row.drop is not None:
         measured.append(f"{f.number(row.drop)} points lost")
@@ -71,7 +71,7 @@ def story(row: Row, rows: tuple[Row, ...]) -> str:
         measured.append(f.megabytes(row.size_bytes))
     if row.latency_ms is not None:
         measured.append(f"{f.significant(row.latency_ms, noisy=row.noisy)} ms")
-    told = f"{_chain(row)} in {f.runtime(row.runtime)}: {', '.join(measured)}."
+    told = f"{_chain(row)} in {f.runtime(row)}: {', '.join(measured)}."
     if f.is_rejected(row) or row.verdict in ("failed", "mismatch"):
         return f"{told} Rejected: {row.reason or f.verdict(row)}."
     winner = beaten_by(row, rows)

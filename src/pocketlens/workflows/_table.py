@@ -217,6 +217,7 @@ def _row(
     return Row(
         name=variant.name,
         runtime=bundle.manifest.runtime,
+        backend=bundle.manifest.backend,
         precision=bundle.manifest.precision,
         method=variant.method or bundle.manifest.lineage.method,
         metric=metric,
