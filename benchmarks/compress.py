@@ -41,6 +41,15 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "activation-exchange,lsq",
         {"activation-exchange:epochs": 10, "lsq:epochs": 4},
     ),
+    "relu6-ema-lsq": (
+        "activation-exchange,lsq",
+        {
+            "activation-exchange:epochs": 10,
+            "activation-exchange:ema": 0.99,
+            "lsq:epochs": 4,
+            "lsq:ema": 0.99,
+        },
+    ),
     "relu6-bias": (
         "activation-exchange,bias-correction",
         {"activation-exchange:epochs": 14, "bias-correction:ranges": "percentile"},

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 from torch import nn
 
 import pocketlens as pl
@@ -116,6 +117,28 @@ def test_width_multiplies_the_present_one(
     assert less.manifest.model["config"]["width"] == 0.4
     with pytest.raises(UserError, match="--factor must be"):
         pl.compress(half, method="width", out=tmp_path / "c", data=photos, factor=1.5)
+
+
+def test_an_average_of_weights_is_what_is_kept(
+    tiny_efficientnet: Bundle, photos: Path, tmp_path: Path
+) -> None:
+    made = {}
+    for ema in (None, 0.9):
+        bundle = pl.compress(
+            tiny_efficientnet,
+            method="width",
+            out=tmp_path / str(ema),
+            data=photos,
+            factor=0.5,
+            epochs=2,
+            ema=ema,
+        )
+        assert bundle.manifest.lineage.config["ema"] == ema
+        made[ema] = load_file(bundle.file("model.safetensors"))
+    apart = {k: np.abs(made[0.9][k] - made[None][k]).max() for k in made[None]}
+    assert max(apart.values()) > 0
+    with pytest.raises(UserError, match="--ema must be between 0 and 1"):
+        pl.compress(tiny_efficientnet, method="width", out=tmp_path / "a", data=photos, ema=1.0)
 
 
 def test_a_student_is_another_network(tiny: Bundle, photos: Path, tmp_path: Path) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pocketlens.core.batches import in_fixed_batches
 from pocketlens.core.session import Session
 
 
@@ -20,7 +21,25 @@ def load_model(path: Path) -> Any:
 
     model = onnx.load(str(path))
     model.graph.ClearField("value_info")
+    _name_nodes(model.graph)
     return model
+
+
+def _name_nodes(graph: Any) -> None:
+    """Give each node a name of its own: ONNX asks for none, the quantizer leaves out by names."""
+    taken: set[str] = set()
+    for i, node in enumerate(graph.node):
+        if not node.name or node.name in taken:
+            base = f"{node.name or node.op_type}_{i}"
+            while base in taken:
+                base += "_"
+            node.name = base
+        taken.add(node.name)
+
+
+def fixed_batch(shape: Sequence[Any]) -> int | None:
+    """Photos that an input of this shape takes at a time, or None for any number."""
+    return shape[0] if shape and isinstance(shape[0], int) and shape[0] > 0 else None
 
 
 def first_convolutions(model: Any) -> list[str]:
@@ -57,14 +76,19 @@ def last_layers(model: Any) -> list[Any]:
 
 
 def session_of(content: bytes) -> Session:
-    """A session of ONNX Runtime on a model in memory."""
+    """A session of ONNX Runtime on a model in memory, for any number of photos."""
     import onnxruntime as ort
 
     settings = ort.SessionOptions()
     settings.log_severity_level = 3
     session = ort.InferenceSession(content, settings, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return lambda batch: session.run(None, {name: batch})[0]
+    takes = session.get_inputs()[0]
+
+    def run(batch: Any, /) -> Any:
+        return session.run(None, {takes.name: batch})[0]
+
+    fixed = fixed_batch(takes.shape)
+    return run if fixed is None else in_fixed_batches(run, fixed)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.compression._onnx import first_convolutions, load_model, quiet
+from pocketlens.compression._onnx import first_convolutions, fixed_batch, load_model, quiet
 from pocketlens.compression._step import Calibration
 from pocketlens.compression._tuning import check_num_images
 from pocketlens.core.errors import DataError, UserError
@@ -122,7 +122,8 @@ def find_ranges(
             calibrate_method=_method(config),
             extra_options=options,
         )
-        reader = _Reader(calibration.batches(), calibrator.infer_session.get_inputs()[0].name)
+        takes = calibrator.infer_session.get_inputs()[0]
+        reader = _Reader(calibration.batches(), takes.name, fixed_batch(takes.shape))
         while reader.refill():
             calibrator.collect_data(reader)
         if not reader.num_images:
@@ -160,14 +161,34 @@ def mse_range(histogram: Histogram, num_levels: int, *, tries: int = 100) -> tup
     return best
 
 
+def _sized(batches: Iterator[NDArray[np.float32]], size: int) -> Iterator[NDArray[np.float32]]:
+    """The same photos in batches that a file takes; the last of all may be filled up with its own
+    first photo, which widens no range.
+    """
+    left: NDArray[np.float32] | None = None
+    for batch in batches:
+        left = batch if left is None else np.concatenate((left, batch))
+        while len(left) >= size:
+            yield left[:size]
+            left = left[size:]
+    if left is not None and len(left):
+        yield np.concatenate((left, np.repeat(left[:1], size - len(left), axis=0)))
+
+
 class _Reader:
     """What the calibrator reads from: gives a few batches, then pauses until it is refilled."""
 
-    def __init__(self, batches: Iterator[NDArray[np.float32]], name: str) -> None:
-        self._batches = batches
+    def __init__(self, batches: Iterator[NDArray[np.float32]], name: str, size: int | None) -> None:
+        counted = self._count(batches)
+        self._batches = counted if size is None else _sized(counted, size)
         self._name = name
         self._next: list[NDArray[np.float32]] = []
         self.num_images = 0
+
+    def _count(self, batches: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+        for batch in batches:
+            self.num_images += len(batch)
+            yield batch
 
     def refill(self) -> bool:
         """Take up the next batches; False when there are none left."""
@@ -175,7 +196,6 @@ class _Reader:
             batch = next(self._batches, None)
             if batch is not None:
                 self._next.append(batch)
-                self.num_images += len(batch)
         return bool(self._next)
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
@@ -240,9 +260,25 @@ def quantize(
             calibration_cache_path=cache,
         )
     made = onnx.load(str(result))
+    if not _has_integer_layer(made):
+        raise UserError(
+            "no layer of this network can be quantized: all that could be are its first "
+            "convolutions or are named as layers to leave in float (--keep-float none, "
+            "--float-layers)"
+        )
     if config.float_logits and not qoperator:
         _free_output(made)
     return made
+
+
+def _has_integer_layer(model: Any) -> bool:
+    """Whether a layer's weights are integers."""
+    matrices = {tensor.name for tensor in model.graph.initializer if len(tensor.dims) > 1}
+    return any(
+        node.op_type in ("QLinearConv", "QLinearMatMul", "QGemm")
+        or (node.op_type == "DequantizeLinear" and node.input[0] in matrices)
+        for node in model.graph.node
+    )
 
 
 def reduces(config: StaticConfig, cpu_flags: Sequence[str]) -> bool:

@@ -30,6 +30,9 @@ class Tuning:
     augment: Literal["parent", "v0", "v1", "v2", "v3", "trivial", "randaugment"] = "parent"
     """Augmentation; `parent`: as the float model was trained."""
 
+    ema: float | None = None
+    """Keep a moving average of the weights with this decay (0.9 to 0.999); default: none."""
+
     seed: int = 0
     """Of the order of the photos, their augmentation and the choice of calibration photos."""
 
@@ -51,6 +54,8 @@ def check_tuning(tuning: Tuning) -> None:
         raise UserError("--teacher-weight must be between 0 and 1")
     if not 0 < tuning.temperature <= 100:
         raise UserError("--temperature must be above 0 and at most 100")
+    if tuning.ema is not None and not 0 < tuning.ema < 1:
+        raise UserError("--ema must be between 0 and 1")
     if tuning.seed < 0:
         raise UserError("--seed must not be negative")
 

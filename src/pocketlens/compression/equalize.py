@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.compression._onnx import load_model
+from pocketlens.compression._onnx import load_model, session_of
 from pocketlens.compression._step import Context, finish
 from pocketlens.core.bundle import Bundle
 from pocketlens.core.errors import UserError
@@ -161,18 +161,11 @@ def _ratio(values: dict[str, NDArray[Any]], pairs: list[Pair]) -> float:
 
 
 def _refuse_other_answers(bundle: Bundle, content: bytes) -> None:
-    import onnxruntime as ort
-
     spec = bundle.manifest.preprocess
     noise = np.random.default_rng(0).normal(size=(2, 3, spec.height, spec.width))
-    if bundle.manifest.input.layout == "NHWC":
-        noise = noise.transpose(0, 2, 3, 1)
-    answers = []
-    for model in (str(bundle.file("model.onnx")), content):
-        session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
-        given = {session.get_inputs()[0].name: noise.astype(np.float32)}
-        answers.append(session.run(None, given)[0])
-    before, after = answers
+    given = noise.astype(np.float32)
+    models = (bundle.file("model.onnx").read_bytes(), content)
+    before, after = (session_of(model)(given) for model in models)
     if not np.abs(after - before).max() <= _TOLERANCE * max(1.0, float(np.abs(before).max())):
         raise UserError(
             "the equalised network answers otherwise: its channels differ too much in size for "

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketlens.core.batches import check_batch, in_fixed_batches
 from pocketlens.core.bundle import Bundle, Manifest, write_bundle
 from pocketlens.core.errors import BundleError, UserError
 from pocketlens.core.predictor import available_cores
@@ -22,7 +23,6 @@ from pocketlens.core.session import Session, SessionOptions
 from pocketlens.extras import require, versions
 from pocketlens.progress import say
 from pocketlens.runtimes import torch_int8
-from pocketlens.runtimes._batches import check_batch, in_fixed_batches
 from pocketlens.runtimes._executorch import BACKENDS, NNAPI, fit_biases, lower
 from pocketlens.runtimes._module import restore
 from pocketlens.runtimes._pte import LOCK, MODEL, Program, first_line, quiet, set_threads

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketlens.core.batches import check_batch, in_fixed_batches
 from pocketlens.core.bundle import Bundle, write_bundle
 from pocketlens.core.errors import BundleError, UserError
 from pocketlens.core.noise import coloured_noise
@@ -22,7 +23,6 @@ from pocketlens.core.predictor import available_cores
 from pocketlens.core.session import Input, Session, SessionOptions
 from pocketlens.extras import require, versions
 from pocketlens.progress import say
-from pocketlens.runtimes._batches import check_batch, in_fixed_batches
 from pocketlens.runtimes._input_graph import embed_preprocess, fix_batch
 from pocketlens.runtimes._module import restore
 from pocketlens.runtimes._providers import Backend, check_taken, wanted

@@ -10,12 +10,12 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketlens.core.batches import check_batch, in_fixed_batches
 from pocketlens.core.bundle import Bundle, write_bundle
 from pocketlens.core.errors import BundleError, UserError
 from pocketlens.core.predictor import available_cores
 from pocketlens.core.session import Session, SessionOptions
 from pocketlens.extras import require, versions
-from pocketlens.runtimes._batches import check_batch, in_fixed_batches
 from pocketlens.runtimes.onnx import MODEL, rewrite
 
 EXTRA = "openvino"

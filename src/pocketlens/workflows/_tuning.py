@@ -175,6 +175,7 @@ def _config(found: Material, teacher: Bundle, tuning: Tuning) -> TrainConfig:
         teacher=str(teacher.path) if tuning.teacher_weight else None,
         teacher_weight=tuning.teacher_weight or 0.5,
         temperature=tuning.temperature,
+        ema=tuning.ema,
         seed=tuning.seed,
         warmup=0.1,
     )
