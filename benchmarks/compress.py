@@ -98,9 +98,11 @@ def main() -> int:
 def floats(bundle: Path, out: Path) -> list[Bundle]:
     """The float model in the other runtimes."""
     found = []
-    for runtime in ("onnx", "openvino"):
+    network_id = read_bundle(bundle).network_id
+    for runtime in ("onnx", "openvino", "executorch"):
         place = out / f"float-{runtime}"
-        if not (place / "manifest.json").exists():
+        there = (place / "manifest.json").exists()
+        if not there or read_bundle(place).network_id != network_id:
             pl.export(bundle, runtime=runtime, out=place, overwrite=True)
         found.append(read_bundle(place))
     return found

@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 
 import pocketlens as pl
-from pocketlens.core.bundle import Bundle, read_bundle, write_bundle
+from pocketlens.core.bundle import Bundle, read_bundle
 from pocketlens.core.errors import UserError
 from pocketlens.measures.latency import Timing
-from pocketlens.workflows import _candidates, _table
-from pocketlens.workflows import shrink as shrinking
+from pocketlens.workflows import _table
 from pocketlens.workflows._chain import check_chain, read_chain
-from pocketlens.workflows._ladder import Candidate, Facts, ladder
+from pocketlens.workflows._ladder import Facts, ladder
 
 FACTS = Facts(num_images=256, num_train=2000, macs=200_000_000)
 CHAIN = {"activation-exchange:epochs": 1, "lsq:epochs": 1, "batch_size": 16, "num_images": 24}
@@ -60,67 +59,6 @@ def test_estimates_grow_with_photos_and_operations() -> None:
 
     few = Facts(256, num_train=1000, macs=200_000_000)
     assert seconds(FACTS) > 1.5 * seconds(few)
-
-
-@pytest.fixture
-def tried(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """Run `shrink` with a ladder of names, nothing made for real but exports, and given times."""
-
-    def go(
-        bundle: Bundle, photos: Path, out: Path, times: dict[str, float], **limits: float
-    ) -> list[str]:
-        steps = [
-            Candidate("float-onnx", "onnx", precision="float32"),
-            Candidate("cheap", "onnx", "onnx-dynamic", family="static"),
-            Candidate("more accurate", "onnx", "onnx-dynamic", family="static", dear=True),
-            Candidate("smaller", "onnx", "onnx-dynamic", {"per_channel": False}, dear=True),
-            Candidate("smallest", "onnx", "onnx-dynamic", {"per_channel": False}, dear=True),
-        ]
-        names: list[str] = []
-        real = _candidates.make
-
-        def make(candidate: Candidate, *rest: object) -> object:
-            names.append(candidate.name)
-            return real(candidate, *rest)  # type: ignore[arg-type]
-
-        def timed(bundles: dict[str, Path], *_: object, **__: object) -> dict[str, Timing]:
-            return {
-                n: Timing(times.get(n, 9.0), 1.0, 0.0, 1.0, 1.0, 1, (times.get(n, 9.0),))
-                for n in bundles
-            }
-
-        monkeypatch.setattr(shrinking, "make", make)
-        monkeypatch.setattr(shrinking, "ladder", lambda _: steps)
-        monkeypatch.setattr(shrinking, "measure_latency", timed)
-        monkeypatch.setattr(_table, "measure_latency", timed)
-        pl.shrink(bundle, photos, out=out, max_drop=100.0, **limits)
-        return names
-
-    return go
-
-
-def test_it_stops_at_the_first_that_keeps_to_all_limits(
-    tried: Callable[..., list[str]], tiny: Bundle, photos: Path, tmp_path: Path
-) -> None:
-    assert tried(tiny, photos, tmp_path / "a", {"cheap": 1.0}) == ["float-onnx", "cheap"]
-
-
-def test_what_is_slower_than_float_is_no_reason_to_stop(
-    tried: Callable[..., list[str]], tiny: Bundle, photos: Path, tmp_path: Path
-) -> None:
-    found = tried(tiny, photos, tmp_path / "a", {"cheap": 20.0, "smaller": 1.0})
-    # Accuracy isn't what it lacks, so a more accurate form of the same network is left out.
-    assert found == ["float-onnx", "cheap", "smaller"]
-
-
-def test_it_goes_on_while_a_limit_is_not_kept_to(
-    tried: Callable[..., list[str]], tiny: Bundle, photos: Path, tmp_path: Path
-) -> None:
-    times = {"cheap": 5.0, "smaller": 2.0, "smallest": 0.5}
-    found = tried(tiny, photos, tmp_path / "a", times, max_latency_ms=1.0)
-    assert found == ["float-onnx", "cheap", "smaller", "smallest"]
-    found = tried(tiny, photos, tmp_path / "b", times, max_size_mb=0.001)
-    assert found == ["float-onnx", "cheap", "smaller", "smallest"]
 
 
 def test_a_chain_that_was_interrupted_goes_on(
@@ -234,22 +172,3 @@ def test_a_runtime_that_is_not_installed_is_named_once(
     rows = [row for row in table.rows if row.runtime == "openvino"]
     assert [(row.name, row.verdict) for row in rows] == [("float-openvino", "skipped")]
     assert "pip install 'pocketlens[openvino]'" in rows[0].reason
-
-
-def test_without_validation_photos_the_test_photos_are_divided(
-    tiny: Bundle, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def untimed(bundles: dict[str, Path], *_: object, **__: object) -> dict[str, Timing]:
-        return dict.fromkeys(bundles, Timing(1.0, 1.0, 0.0, 1.0, 1.0, 1, (1.0,)))
-
-    monkeypatch.setattr(_table, "measure_latency", untimed)
-    ladder = [c for c in shrinking.ladder(Facts(4)) if c.name == "float-onnx"]
-    monkeypatch.setattr(shrinking, "ladder", lambda _: ladder)
-    weights = {"model.safetensors": tiny.file("model.safetensors")}
-    bare = write_bundle(tmp_path / "bare", tiny.manifest, weights)  # without its split
-    table = pl.shrink(bare, photos, out=tmp_path / "s")
-    data = table.comparison.data
-    assert data["num_test"] + data["num_val"] == 60
-    assert abs(data["num_test"] - data["num_val"]) <= 2
-    assert any("were used to choose by" in note for note in table.comparison.notes)
-    assert all(row.val_drop is not None for row in table.rows)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
 import pocketlens as pl
-from pocketlens.compression._onnx import load_model
+from pocketlens.compression import lsq
+from pocketlens.compression._onnx import load_model, session_of
+from pocketlens.compression._step import Calibration
 from pocketlens.core.bundle import Bundle
 from pocketlens.core.errors import UserError
 from support.fake import PREPROCESS
@@ -122,3 +126,27 @@ def test_a_trained_network_exported_for_one_photo(
     made = pl.compress(fixed, method=method, out=tmp_path / "a", data=photos, **options)
     assert operators(made)["DequantizeLinear"] > 0
     assert pl.evaluate(made, photos).score > 0
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_biases_of_dead_channels_are_not_cut_off(bits: int, tmp_path: Path) -> None:
+    model = network()
+    for tensor in model.graph.initializer:
+        if tensor.name == "w1":
+            weight = numpy_helper.to_array(tensor).copy()
+            weight[:4] = 1e-9
+            tensor.CopyFrom(numpy_helper.from_array(weight, "w1"))
+    bias = np.zeros(16, np.float32)
+    bias[:4] = 3.0
+    model.graph.initializer.append(numpy_helper.from_array(bias, "b1"))
+    next(node for node in model.graph.node if "w1" in node.input).input.append("b1")
+    given = imported(tmp_path, model)
+    noise = np.random.default_rng(0).normal(size=(32, 3, 16, 16)).astype(np.float32)
+    calibration = Calibration(lambda: iter(np.split(noise, 4)), 32, "noise", given.split)
+    config = lsq.Config(bits=bits, activation_bits=8, first_and_last="same")
+    context = SimpleNamespace(cpu_flags=("avx512_vnni",))
+    graph, _ = lsq.start_graph(given, config, context, calibration, tmp_path)  # type: ignore
+    with torch.inference_mode():
+        trained = graph.eval()(torch.from_numpy(noise)).numpy()
+    found = session_of(lsq._written(graph))(noise)
+    assert np.abs(found - trained).max() < 0.02 * np.abs(trained).max()

@@ -29,6 +29,7 @@ from pocketlens.core.errors import UserError
 #: alike amounts (Adam) moves it by a share of itself, however small it is.
 _STEP_RATE: Final = 5.0
 _SMALLEST_STEP: Final = 1e-8
+_NO_STEP: Final = 1e-12
 #: Before, limits of Clip and axes of ReduceMean were written otherwise.
 _OLDEST_OPSET: Final = 13
 
@@ -135,7 +136,11 @@ class Graph(nn.Module):
 
     def step(self, quantizer: Quantizer) -> Tensor:
         """The distance of two levels: one, or one a channel."""
-        return (self.value(quantizer.step) * _STEP_RATE).exp()
+        return self._step(quantizer.step)
+
+    def _step(self, name: str) -> Tensor:
+        # Positive whatever was learnt: it is divided by.
+        return (self.value(name) * _STEP_RATE).exp().clamp(min=_NO_STEP)
 
     def set_step(self, quantizer: Quantizer, value: Tensor) -> None:
         """Another distance of two levels."""
@@ -146,7 +151,7 @@ class Graph(nn.Module):
 
     def steps(self) -> dict[str, NDArray[np.float32]]:
         """All steps, by the names of their initializers."""
-        found = {name: (self.value(name) * _STEP_RATE).exp() for name in self._steps}
+        found = {name: self._step(name) for name in self._steps}
         return {name: value.detach().cpu().numpy() for name, value in found.items()}
 
     def floats(self) -> dict[str, NDArray[np.float32]]:

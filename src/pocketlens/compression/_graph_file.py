@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +14,8 @@ from pocketlens.compression._quantizer import Quantizer
 
 #: Of the type of fewer bits than 8: the operator set that brought it, and its file version.
 _SINCE: Final = {"INT4": (21, 10)}
+#: In its steps; half of what 32 bits hold, since rounding comes after.
+_LARGEST_BIAS: Final = 2**30
 
 
 def to_model(graph: Graph) -> Any:
@@ -21,6 +24,7 @@ def to_model(graph: Graph) -> Any:
 
     model = onnx.ModelProto()
     model.CopyFrom(graph.model)
+    _make_room_for_biases(graph, model)
     made = {tensor.name: tensor for tensor in model.graph.initializer}
     zeros = _zero_points(model)
     needed: set[str] = set()
@@ -101,8 +105,30 @@ def _zero_points(model: Any) -> dict[str, str]:
 
 def _bias_scales(graph: Graph, model: Any) -> dict[str, tuple[str, NDArray[np.float64]]]:
     """Name of a 32-bit bias -> its scale's name and value: the input's step times the weights'."""
+    steps = graph.steps()
+    return {
+        bias: (scale, steps[given].astype(np.float64) * steps[weight].astype(np.float64))
+        for bias, scale, given, weight in _biases(graph, model)
+    }
+
+
+def _make_room_for_biases(graph: Graph, model: Any) -> None:
+    """Widen the steps of weights of which a bias, in steps of input times weights, fits no 32 bits.
+
+    Such are channels that training has turned off: of weights near zero and a bias that is not.
+    """
+    steps, quantizers = graph.steps(), {q.step: q for q in graph.weights.values()}
+    for bias, _, given, weight in _biases(graph, model):
+        largest = np.abs(graph.value(bias).detach().cpu().numpy().astype(np.float64))
+        least = largest / (_LARGEST_BIAS * float(steps[given]))
+        if (least > steps[weight]).any():
+            wide = np.maximum(least, steps[weight]) if steps[weight].size > 1 else least.max()
+            graph.set_step(quantizers[weight], torch.tensor(wide, dtype=torch.float32))
+
+
+def _biases(graph: Graph, model: Any) -> Iterator[tuple[str, str, str, str]]:
+    """Names of each 32-bit bias and of the steps of itself, of the input and of the weights."""
     made_by = {node.output[0]: node for node in model.graph.node}
-    found = {}
     for node in model.graph.node:
         if node.op_type not in ("Conv", "Gemm") or len(node.input) < 3:
             continue
@@ -111,9 +137,7 @@ def _bias_scales(graph: Graph, model: Any) -> dict[str, tuple[str, NDArray[np.fl
             continue
         assert given is not None, "a quantized bias belongs to a quantized layer"
         assert weight is not None, "a quantized bias belongs to a quantized layer"
-        steps = [graph.steps()[part.input[1]].astype(np.float64) for part in (given, weight)]
-        found[bias.input[0]] = (bias.input[1], steps[0] * steps[1])
-    return found
+        yield bias.input[0], bias.input[1], given.input[1], weight.input[1]
 
 
 def _clip_to_fewer(graph: Graph, model: Any) -> None:

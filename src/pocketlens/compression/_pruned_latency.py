@@ -29,6 +29,8 @@ def operations_for_latency(
     ratio: float,
     prune: Callable[[float], tuple[torch.nn.Module, Mapping[str, Any]]],
     context: Context,
+    *,
+    settings: str,
 ) -> float:
     """Share of the operations to remove, so that one photo takes at most `1 - ratio` of the time.
 
@@ -37,13 +39,14 @@ def operations_for_latency(
 
     Args:
         prune: a share of the operations -> the network without it, and its family's options.
+        settings: all that decides what `prune` removes.
 
     Raises:
         UserError: no share makes it so fast.
     """
     place = context.work / "latency"
     record = place / "found.json"
-    key = repr((bundle.id, ratio, context.cpu_flags))
+    key = repr((bundle.id, settings, context.cpu_flags))
     if (known := _known(record, key)) is not None:
         return known
     place.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from pocketlens.compression._onnx import load_model, session_of
 from pocketlens.compression._static import Ranges, StaticConfig, layer_names, quantize
 from pocketlens.core.session import Session
 from pocketlens.progress import bar
+
+#: The least that a layer in float is taken to cost, as a share of the whole network's time.
+_LEAST_COST: Final = 0.01
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,20 @@ class Sensitivity:
     without: Mapping[str, Change]
 
     def worst_first(self) -> list[str]:
-        """Layers by what is gained by leaving them in float; for like gains, the quicker first."""
+        """Layers by what is gained by leaving them in float: divergence that goes, for each
+        millisecond that comes where times were measured. What gains nothing is last.
+        """
 
-        def key(layer: str) -> tuple[float, float]:
+        def gain(layer: str) -> float:
             found = self.without[layer]
-            return (found.divergence, found.latency_ms or 0.0)
+            gained = self.whole.divergence - found.divergence
+            if found.latency_ms is None or self.whole.latency_ms is None or gained <= 0:
+                return gained
+            # Below this a difference is the machine's mood.
+            least = _LEAST_COST * self.whole.latency_ms
+            return gained / max(found.latency_ms - self.whole.latency_ms, least)
 
-        return sorted(self.without, key=key)
+        return sorted(self.without, key=gain, reverse=True)
 
 
 def find_sensitivity(

@@ -95,17 +95,19 @@ def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
             say(f"as a file the start is better ({before:.2f} against {after:.2f}): it stays")
             graph.load_state_dict(state)
             content = start
-    others, total = _answered_otherwise(graph, content, calibration)
+    multi_label = bundle.manifest.task == "multi_label"
+    others, total = _answered_otherwise(graph, content, calibration, multi_label=multi_label)
     agreement = 100 * (1 - others / total)
-    say(f"the file and the network that was trained agree on {agreement:.2f} % of the photos")
+    what = "labels" if multi_label else "the photos"
+    say(f"the file and the network that was trained agree on {agreement:.2f} % of {what}")
     if others > max(1, _ANOTHER * total):
         raise UserError(
-            f"the file answers {others} of {total} calibration photos otherwise than the network "
-            "that was trained; use onnx-static or nncf for this network"
+            f"{others} of {total} of {what} differ between the file and the network that was "
+            "trained; use onnx-static or nncf for this network"
         )
     if others > max(1, _MAY_DIFFER * total):
         warn(
-            f"{others} of {total} calibration photos lie so near to another class that rounding "
+            f"{others} of {total} of {what} lie so near to another answer that rounding "
             "decides; what is scored is the file, as it will be shipped"
         )
     low = min(config.bits, config.activation_bits or config.bits)
@@ -116,7 +118,7 @@ def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
         config,
         {"model.onnx": content},
         runtime="onnx",
-        precision="int8" if config.bits == low == 8 else f"int{config.bits}",
+        precision=_precision(config),
         facts={
             "num_calibrated": num_used,
             **facts,
@@ -125,6 +127,13 @@ def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
         },
         packages=("torch", "onnx", "onnxruntime"),
     )
+
+
+def _precision(config: Config) -> str:
+    """int8, int4, or int8-a4 where activations have other bits than weights."""
+    activations = config.activation_bits or config.bits
+    same = activations == config.bits
+    return f"int{config.bits}" if same else f"int{config.bits}-a{activations}"
 
 
 def start_graph(
@@ -168,8 +177,12 @@ def _kept_at_8(graph: Graph) -> set[str]:
     return {node.output[0] for node in graph.model.graph.node if node.name in names}
 
 
-def _answered_otherwise(graph: Graph, content: bytes, calibration: Calibration) -> tuple[int, int]:
-    """Photos whose largest logit in ONNX Runtime is another than in torch; and all photos."""
+def _answered_otherwise(
+    graph: Graph, content: bytes, calibration: Calibration, *, multi_label: bool
+) -> tuple[int, int]:
+    """Calibration photos whose largest logit in ONNX Runtime is another than in torch, and all
+    photos; of several labels a photo those that one of the two gives, and all that either gives.
+    """
     import torch
 
     session = session_of(content)
@@ -177,6 +190,11 @@ def _answered_otherwise(graph: Graph, content: bytes, calibration: Calibration) 
     for batch in calibration.batches():
         with torch.inference_mode():
             trained = graph.eval()(torch.from_numpy(batch)).numpy()
-        others += int(np.sum(trained.argmax(1) != session(batch).argmax(1)))
-        total += len(batch)
-    return others, total
+        found = session(batch)
+        if multi_label:
+            others += int(np.sum((trained > 0) != (found > 0)))
+            total += int(np.sum((trained > 0) | (found > 0)))
+        else:
+            others += int(np.sum(trained.argmax(1) != found.argmax(1)))
+            total += len(batch)
+    return others, max(total, 1)

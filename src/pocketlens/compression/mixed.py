@@ -52,7 +52,8 @@ class Config(StaticConfig):
     """`first` leaves the first convolution in float whatever it costs."""
 
     time_layers: bool = True
-    """Measure each layer's time too (some minutes); else the answers alone decide."""
+    """Measure each layer's time too (some minutes), so that a layer goes back to float for what it
+    gains a millisecond; else the answers alone decide."""
 
     sensitivity_images: int = 64
     """Calibration photos on which answers are compared."""

@@ -97,7 +97,10 @@ def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
         def trial(share: float) -> tuple[torch.nn.Module, dict[str, Any]]:
             return _pruned(bundle, module, original, config, context, share, "operations")
 
-        share, by = operations_for_latency(bundle, config.ratio, trial, context), "operations"
+        share, by = (
+            operations_for_latency(bundle, config.ratio, trial, context, settings=repr(config)),
+            "operations",
+        )
     tuned: Tuned | None = None
     options: dict[str, Any] = {}
     for step in range(1, config.steps + 1):

@@ -70,7 +70,7 @@ def forget_steps(work: Path) -> None:
     """Of a finished call only tables and charts stay."""
     for manifest in list(work.rglob(MANIFEST)):
         shutil.rmtree(manifest.parent, ignore_errors=True)
-    for pattern in ("*.safetensors", "*.npz"):
+    for pattern in ("*.safetensors", "*.npz", "found.json"):
         for file in list(work.rglob(pattern)):
             file.unlink(missing_ok=True)
 

@@ -175,6 +175,12 @@ def notes(test: Outcome, val: Outcome | None, bundles: Sequence[Bundle]) -> tupl
             f"{test.examples.num_dropped} test samples of classes that the model doesn't know are "
             f"not scored: {', '.join(test.examples.unknown_classes[:10])}"
         )
+    notes += [
+        f"{b.path.name} ({b.manifest.precision}): what has fewer than 8 bits is {simulated}; its "
+        "size is the file's, its time that of float"
+        for b in bundles
+        if isinstance(simulated := b.manifest.lineage.config.get("simulated"), str)
+    ]
     notes += _usefulness(test)
     if test.scored.task == "multi_label":
         notes += _label_notes(test, bundles)

@@ -21,6 +21,7 @@ from pocketlens.core.gate import Limits, choose
 from pocketlens.core.metrics import Metric
 from pocketlens.core.parity import parity
 from pocketlens.core.predictor import available_cores
+from pocketlens.core.scored import Scored
 from pocketlens.measures.latency import measure_latency
 from pocketlens.measures.machine import describe_machine
 from pocketlens.measures.peak import Peak, matmul_peak
@@ -44,6 +45,9 @@ _SAME_NETWORK: Final = 0.01
 #: Share of photos, in percent, that one compressed file must answer alike in two runtimes. Integer
 #: kernels round differently, so photos between two classes may fall on either side.
 _RUNTIMES_AGREE: Final = 95.0
+#: The same of several labels a photo: of all labels that either gives, those that both give. One
+#: that turns counts for more among these few than a photo among all.
+_LABELS_AGREE: Final = 85.0
 
 
 @dataclass(frozen=True)
@@ -251,27 +255,45 @@ def _unless_runtimes_disagree(
     row: Row, variant: Variant, variants: Sequence[Variant], scores: Mapping[str, Scores]
 ) -> Row:
     """A compressed file must answer much the same in the runtime it was made for and in others."""
-    bundle = variant.bundle
-    assert bundle is not None
+    if row.verdict == "mismatch":
+        return row
+    answers = {name: found.test.scored for name, found in scores.items()}
+    reason = disagreement(variant, variants, answers)
+    return replace(row, verdict="mismatch", reason=reason) if reason else row
+
+
+def disagreement(
+    variant: Variant, variants: Sequence[Variant], answers: Mapping[str, Scored]
+) -> str:
+    """Why a file is not to be trusted in this runtime: in the one it was made for it answers
+    otherwise. Empty where it does not.
+    """
+    assert variant.bundle is not None
     for other in variants:
         if (
-            row.verdict == "mismatch"
-            or other.bundle is None
+            other.bundle is None
             or other.name == variant.name
-            or other.name not in scores
-            or other.bundle.id != bundle.network_id
+            or other.name not in answers
+            or other.bundle.id != variant.bundle.network_id
         ):
             continue
-        pair = scores[other.name].test.scored, scores[variant.name].test.scored
-        # Of several labels a photo each by itself: a set of twenty is seldom the same.
-        same = 100 * float(np.mean(pair[0].predicted == pair[1].predicted))
-        if same < _RUNTIMES_AGREE:
-            reason = (
+        same, least = _alike(answers[other.name], answers[variant.name])
+        if same < least:
+            return (
                 f"only {same:.1f} % of its answers are those of {other.name}, which is the same "
                 "file in another runtime"
             )
-            return replace(row, verdict="mismatch", reason=reason)
-    return row
+    return ""
+
+
+def _alike(one: Scored, other: Scored) -> tuple[float, float]:
+    """Percent of two files' answers that are the same, and how many should be."""
+    if one.task == "single_label":
+        return 100 * float(np.mean(one.predicted == other.predicted)), _RUNTIMES_AGREE
+    # Not of all classes: most labels are given to few photos, so nothing at all would be near.
+    either = np.count_nonzero(one.predicted | other.predicted)
+    both = np.count_nonzero(one.predicted & other.predicted)
+    return (100 * both / either if either else 100.0), _LABELS_AGREE
 
 
 def _parities(variants: Sequence[Variant], scores: Mapping[str, Scores]) -> Iterator[Parity]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -18,13 +17,13 @@ from pocketlens.core.gate import Goal, Limits
 from pocketlens.core.metrics import Metric
 from pocketlens.core.predictor import available_cores
 from pocketlens.core.split import halves
-from pocketlens.measures.latency import measure_latency
 from pocketlens.progress import say
 from pocketlens.workflows._calibrating import hash_calibration
 from pocketlens.workflows._candidates import Source, make, not_made
 from pocketlens.workflows._ladder import Candidate, Facts, ladder
 from pocketlens.workflows._parts import examples_of
 from pocketlens.workflows._result import RESULT, Table, write_reports
+from pocketlens.workflows._stopping import FLOAT, Progress, beyond, with_untried
 from pocketlens.workflows._table import Scores, Variant, drop_of, score_variant, tabulate
 from pocketlens.workflows._thresholds import hash_of
 from pocketlens.workflows._workplace import workplace
@@ -33,12 +32,8 @@ from pocketlens.workflows.data import DataLike, Hashed, as_hashed, data_paths, d
 from pocketlens.workflows.evaluate import metric_of
 from pocketlens.workflows.open import BundleLike, as_bundle
 
-FLOAT: Final = "float-torch"
-
 #: Test photos of a model without validation photos, from which on they are divided.
 _DIVIDED: Final = 20
-#: Of the timing that only decides whether to go on; the table is measured anew.
-_SHORT_ROUNDS: Final = 3
 
 
 @dataclass(frozen=True)
@@ -57,9 +52,9 @@ class ShrinkConfig:
     goal: Goal = "latency"
     """What is best among those that pass: the fastest or the smallest."""
 
-    effort: Literal["quick", "thorough"] = "thorough"
+    effort: Literal["quick", "thorough", "exhaustive"] = "thorough"
     """quick: only what takes seconds; thorough: also longer steps and such that train, while none
-    keeps to all limits."""
+    keeps to all limits; exhaustive: all of them."""
 
     target: Literal["cpu", "phone"] = "cpu"
     """Where it will run; for a phone, what phones can't run is left out."""
@@ -154,7 +149,7 @@ def _facts(parent: Bundle, hashed: Hashed, config: ShrinkConfig, threads: int) -
         int(parent.manifest.model.get("macs") or 0),
         threads,
         config.max_drop,
-        config.effort == "thorough",
+        config.effort != "quick",
         config.target,
     )
 
@@ -189,17 +184,19 @@ def search(
     made: dict[str, Bundle] = {}
     passed: set[str] = set()
     missing: set[str] = set()
-    progress = _Progress(config, threads, test)
+    progress = Progress(config, threads, test, scores)
     deadline = None if config.budget is None else time.monotonic() + config.budget * 60
-    for candidate in ladder(_facts(parent, hashed, config, threads)):
+    rungs, untried, met = ladder(_facts(parent, hashed, config, threads)), [], ""
+    for i, candidate in enumerate(rungs):
         if candidate.family and candidate.family in passed:
             continue
         if candidate.of and (candidate.of not in made or candidate.runtime in missing):
             continue
-        if candidate.dear and progress.is_met(variants):
+        if config.effort != "exhaustive" and candidate.dear and (met := progress.is_met(variants)):
+            untried = [c for c in rungs[i:] if not (c.family and c.family in passed)]
             break
-        if deadline is not None and time.monotonic() > deadline:
-            variants.append(not_made(candidate, "skipped", "the budget of minutes was spent"))
+        if deadline is not None and (why := beyond(candidate, deadline - time.monotonic())):
+            variants.append(not_made(candidate, "skipped", why))
             continue
         say(f"trying {candidate.name}: {candidate.describe()}")
         variant = make(candidate, source, target / "variants", made)
@@ -234,6 +231,7 @@ def search(
         notes=(*notes, *told),
         home=target,
     )
+    comparison = with_untried(comparison, met, untried)
     best = comparison.best
     if best is None:  # else the gate names the float model where nothing passes
         raise UserError(
@@ -266,47 +264,6 @@ def _scored_photos(parent: Bundle, hashed: Hashed) -> tuple[Examples, Examples, 
         f"were used to choose by, and {len(left)} to score"
     )
     return test.take(left), test.take(by), [note]
-
-
-@dataclass
-class _Progress:
-    """Whether anything that was made so far keeps to all limits, by a short measurement.
-
-    Attributes:
-        accurate: names of those that keep to the limit of the drop.
-    """
-
-    config: ShrinkConfig
-    threads: int
-    photos: Examples
-    accurate: set[str] = field(default_factory=set)
-    _judged: dict[str, bool] = field(default_factory=dict)
-
-    def is_met(self, variants: Sequence[Variant]) -> bool:
-        """Whether one is accurate, small and fast enough."""
-        found = {v.name: v.bundle for v in variants if v.bundle is not None}
-        floats = {n: b for n, b in found.items() if b.network_id == found[FLOAT].network_id}
-        new = [n for n in found if n in self.accurate and n not in {*floats, *self._judged}]
-        new = [n for n in new if self._is_small(found[n])]
-        if new:
-            paths = {n: found[n].path for n in (*floats, *new)}
-            requests = [self.photos.request(i) for i in range(min(8, len(self.photos)))]
-            say(f"timing {', '.join(new)} against the float model")
-            timings = measure_latency(
-                paths, requests, threads=self.threads, batch=1, rounds=_SHORT_ROUNDS
-            )
-            least = min(
-                (timings[n].latency_ms for n in floats if timings[n].failed is None),
-                default=math.inf,
-            )
-            for name in new:
-                took = math.inf if timings[name].failed else timings[name].latency_ms
-                self._judged[name] = took <= min(least, self.config.max_latency_ms or math.inf)
-        return any(self._judged.values())
-
-    def _is_small(self, bundle: Bundle) -> bool:
-        limit = self.config.max_size_mb
-        return limit is None or bundle.size_bytes <= limit * 1e6
 
 
 def _lost(metric: Metric, reference: Scores, other: Scores) -> float:
