@@ -32,9 +32,7 @@ def open(bundle: Bundle, session: Session, options: SessionOptions, config: Conf
     def make(images_NHWC: NDArray[np.uint8], classes: list[int]) -> NDArray[np.float32]:
         inputs = np.stack([manifest.input.of(image, spec) for image in images_NHWC])
         given_NCHW = activations.run(inputs)
-        return np.stack(
-            [scaled(first_component(a), spec.height, spec.width) for a in given_NCHW]
-        )
+        return np.stack([scaled(first_component(a), spec.height, spec.width) for a in given_NCHW])
 
     return Mapper(make, activations.layer, "the same for every class", of_class=False)
 

@@ -69,13 +69,11 @@ def open(bundle: Bundle, session: Session, options: SessionOptions, config: Conf
         return np.stack([one(*pair) for pair in zip(images_NHWC, classes, strict=True)])
 
     high, wide = _sides(spec.height, spec.width, config)
-    detail = f"grey squares of {wide}x{high} pixels at {len(squares)} places"
+    detail = f"squares of {wide}x{high} at {len(squares)} places"
     return Mapper(make, "", detail)
 
 
-def log_odds(
-    logits_NK: NDArray[np.float64], index: int, *, multi: bool
-) -> NDArray[np.float64]:
+def log_odds(logits_NK: NDArray[np.float64], index: int, *, multi: bool) -> NDArray[np.float64]:
     """`log(p / (1 - p))` of a class: its logit where labels are independent, else less the rest."""
     own: NDArray[np.float64] = logits_NK[:, index]
     if multi or logits_NK.shape[1] == 1:

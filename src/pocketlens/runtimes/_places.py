@@ -20,9 +20,7 @@ _NEAREST: Final = 120
 _FLOATS: Final = "pocketlens_places"
 
 
-def with_places(
-    bundle: Bundle, model: Any, open_session: Callable[[Any], Any]
-) -> Activations:
+def with_places(bundle: Bundle, model: Any, open_session: Callable[[Any], Any]) -> Activations:
     """A session on a copy of the graph whose output are the activations before pooling.
 
     Args:
