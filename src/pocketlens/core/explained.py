@@ -34,8 +34,8 @@ class Look:
     Attributes:
         answer: its own labels, the likeliest first.
         label: the class that the map is of, `probability` what it got (0 to 1).
-        correlation: with the first bundle's map, -1 to 1; `overlap` of the strongest fifths, 0 to 1;
-            None for the first bundle, and where there is nothing to compare: another class, a map
+        correlation: with the first bundle's map, -1 to 1; `overlap` of the strongest fifths, 0 to
+            1; None for the first bundle, and where there is nothing to compare: another class, a map
             that is 0 everywhere.
         flat: nothing on the photo speaks for the class.
         error: why there is no map, or None.

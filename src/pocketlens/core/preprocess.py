@@ -142,7 +142,7 @@ class Preprocess:
         return to_array(canvas)
 
     def visible(self, width: int, height: int) -> tuple[float, float, float, float]:
-        """What `fit` keeps of a photo of this size: left, top, right, bottom as shares of its sides.
+        """What `fit` keeps of such a photo: left, top, right, bottom, as shares of its sides.
 
         `pad` reaches beyond the photo, below 0 and above 1.
         """

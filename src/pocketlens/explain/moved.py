@@ -22,7 +22,7 @@ _GRID = 128
 def aligned(
     a_HW: NDArray[np.float32], b_HW: NDArray[np.float32], a_edges: Edges, b_edges: Edges
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-    """Two maps of one photo on one grid, over what both networks see of it; None if that is nothing.
+    """Two maps of one photo on one grid, over what both networks see; None if that is nothing.
 
     Args:
         a_edges, b_edges: left, top, right, bottom of each map, as shares of the photo's sides.

@@ -190,7 +190,7 @@ def _last_with_places(model: Any, size: tuple[int, int]) -> Any:
         sides = tuple(shape.to_shape())
         if len(sides) == 3 and sides[1] > 1 and sides[2] > 1:
             return None
-        if len(sides) == 4 and (are_places(sides[2:], size) or are_places(sides[1:3], size)):
-            if node.output(0).get_element_type().is_real():
-                return node.output(0)
+        four = len(sides) == 4 and node.output(0).get_element_type().is_real()
+        if four and (are_places(sides[2:], size) or are_places(sides[1:3], size)):
+            return node.output(0)
     return None

@@ -8,6 +8,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pocketlens.core.bundle import Bundle
 from pocketlens.core.decode import MAX_PIXELS
 from pocketlens.core.directory import new_directory, refuse_existing, write_text
@@ -19,7 +22,7 @@ from pocketlens.core.text import count_of
 from pocketlens.explain.heat import TOP_SHARE, Panel, side_by_side
 from pocketlens.explain.moved import aligned, correlation, overlap, quartiles
 from pocketlens.explain.pictures import jpeg
-from pocketlens.progress import bar, say
+from pocketlens.progress import bar
 from pocketlens.reports import _maps
 from pocketlens.workflows._map_files import map_panel, photo_panel, picture_name
 from pocketlens.workflows.boxes import match_boxes, read_boxes
@@ -102,8 +105,6 @@ def explain(
             Maps(b, predictor, chosen, threads=threads)
             for b, predictor in zip(opened, opener, strict=True)
         ]
-        for each in all_maps:
-            say(f"{each.bundle.path.name}: {each.words}")
         made = _Made(folder)
         (folder / "maps").mkdir()
         with bar("drawing maps", len(requests)) as advance:
@@ -214,7 +215,7 @@ def _look(
     column: int,
 ) -> Look:
     mapped, one = cells[column]
-    first, before = cells[0]
+    before = cells[0][1]
     if one is None:
         return Look(error=mapped.prediction.error)
     alike, shared = None, None
@@ -228,7 +229,9 @@ def _look(
     return Look(answer, one.label, one.probability, alike, shared, flat)
 
 
-def _pair(a: Maps, b: Maps, request: Request, first: Map, second: Map):  # type: ignore[no-untyped-def]
+def _pair(
+    a: Maps, b: Maps, request: Request, first: Map, second: Map
+) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
     """Both maps on what both networks see of the photo."""
     one, other = a.bundle.manifest.preprocess, b.bundle.manifest.preprocess
     if request.box is not None and one.box_margin != other.box_margin:
