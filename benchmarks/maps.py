@@ -63,8 +63,9 @@ CATEGORIES: dict[str, list[tuple[int, int]]] = {
     (664, 664)], "cell phone": [(487, 487)], "microwave": [(651, 651)], "toaster": [(859, 859)],
     "refrigerator": [(760, 760)], "traffic light": [(920, 920)], "parking meter": [(704, 704)],
     "bench": [(703, 703)], "backpack": [(414, 414)], "vase": [(883, 883)],
-    "teddy bear": [(850, 850)], "tie": [(906, 906)], "cup": [(968, 968), (504, 504)], "wine glass": [(572, 572),
-    (966, 966)], "bottle": [(440, 440), (720, 720), (737, 737), (898, 898), (907, 907)],
+    "teddy bear": [(850, 850)], "tie": [(906, 906)], "cup": [(968, 968), (504, 504)],
+    "wine glass": [(572, 572), (966, 966)],
+    "bottle": [(440, 440), (720, 720), (737, 737), (898, 898), (907, 907)],
     "bowl": [(659, 659), (809, 809)], "potted plant": [(738, 738)],
 }  # fmt: skip
 #: Modules of timm's EfficientNets from the head downwards.

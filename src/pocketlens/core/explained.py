@@ -34,15 +34,17 @@ class Look:
     Attributes:
         answer: its own labels, the likeliest first.
         label: the class that the map is of, `probability` what it got (0 to 1).
+        called: what people call that class, where its own name is a code.
         correlation: with the first bundle's map, -1 to 1; `overlap` of the strongest fifths, 0 to
-            1; None for the first bundle, and where there is nothing to compare: another class, a map
-            that is 0 everywhere.
+            1; None for the first bundle, and where there is nothing to compare: another class, or
+            a map that is 0 everywhere.
         flat: nothing on the photo speaks for the class.
         error: why there is no map, or None.
     """
 
     answer: tuple[str, ...] = ()
     label: str = ""
+    called: str = ""
     probability: float = 0.0
     correlation: float | None = None
     overlap: float | None = None
@@ -62,10 +64,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Moved:
-    """How far a bundle's maps lie from the first one's: lower quartile, median, upper quartile."""
+    """How far a bundle's maps lie from the first one's: lower quartile, median, upper quartile.
+
+    Attributes:
+        num_compared: maps, those of another class left out.
+        num_same_answer: photos with the answer of the first bundle; None where the two have no
+            class in common.
+    """
 
     num_compared: int
-    num_same_answer: int
+    num_same_answer: int | None
     correlation: tuple[float, float, float] | None
     overlap: tuple[float, float, float] | None
 

@@ -55,12 +55,12 @@ def headline(found: Explanations) -> str:
     if not found.moved:
         return "Where on each photo the answer comes from"
     if not measured:
-        return "Two ways to look at the same photos"
+        return "The same photos, seen by several networks"
     worst = min(measured, key=lambda moved: moved.correlation or (0, 0, 0))
     assert worst.correlation is not None
     middle = worst.correlation[1]
     degree = "hardly moved" if middle >= 0.9 else "moved" if middle >= 0.5 else "moved far"
-    return f"The maps {degree}: correlation {middle:.2f} with those of {found.sources[0].name}"
+    return f"The maps {degree}: correlation {two(middle)} with those of {found.sources[0].name}"
 
 
 def tiles(found: Explanations) -> list[Tile]:
@@ -70,16 +70,21 @@ def tiles(found: Explanations) -> list[Tile]:
     for source, moved in zip(found.sources[1:3], found.moved, strict=False):
         if moved.correlation is not None and moved.overlap is not None:
             against = f"median; {source.name} against {found.sources[0].name}"
-            made.append(Tile("Correlation", f"{moved.correlation[1]:.2f}", against))
+            made.append(Tile("Correlation", two(moved.correlation[1]), against))
             made.append(
-                Tile("Overlap", f"{moved.overlap[1]:.2f}", f"of the strongest fifths, {against}")
+                Tile("Overlap", two(moved.overlap[1]), f"of the strongest fifths, {against}")
             )
     return made
 
 
 def three(values: tuple[float, float, float] | None) -> str:
     """Median with the quartiles."""
-    return NONE if values is None else f"{values[1]:.2f} ({values[0]:.2f} to {values[2]:.2f})"
+    return NONE if values is None else f"{two(values[1])} ({two(values[0])} to {two(values[2])})"
+
+
+def two(value: float) -> str:
+    """Two places; never `-0.00`."""
+    return f"{round(value, 2) + 0.0:.2f}"
 
 
 def look_words(look: Look) -> str:
@@ -90,7 +95,7 @@ def look_words(look: Look) -> str:
     if look.flat:
         parts.append("nothing on the photo speaks for it")
     if look.correlation is not None:
-        parts.append(f"correlation {look.correlation:.2f}")
+        parts.append(f"correlation {two(look.correlation)}")
     if look.overlap is not None:
-        parts.append(f"overlap {look.overlap:.2f}")
+        parts.append(f"overlap {two(look.overlap)}")
     return ", ".join(parts)

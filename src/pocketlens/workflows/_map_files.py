@@ -113,7 +113,7 @@ def photo_panel(mapped: Mapped) -> Panel:
 def map_panel(mapped: Mapped, map: Map, how: str, before: str = "") -> Panel:
     """A map over its photo."""
     assert mapped.image_HWC is not None
-    title = f"{before}{one_line(map.label)} {100 * map.probability:.1f} %"
+    title = f"{before}{one_line(map.called)} {100 * map.probability:.1f} %"
     if not map.map_HW.any():
         how = f"nothing speaks for it. {how}"
     return Panel(overlay(mapped.image_HWC, map.map_HW, SIDE), title, how)

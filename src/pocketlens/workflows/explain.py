@@ -127,7 +127,7 @@ def explain(
             top_share=TOP_SHARE,
             sources=[_source(m, name) for m, name in zip(all_maps, names, strict=True)],
             rows=made.rows,
-            moved=[_moved(made.rows, i) for i in range(1, len(opened))],
+            moved=[_moved(made.rows, i, opened) for i in range(1, len(opened))],
             notes=notes,
         )
         write_text(folder / "maps.json", found.to_json())
@@ -226,7 +226,7 @@ def _look(
             alike, shared = correlation(*pair), overlap(*pair)
     flat = not one.map_HW.any()
     answer = _answer(mapped.prediction)
-    return Look(answer, one.label, one.probability, alike, shared, flat)
+    return Look(answer, one.label, one.called, one.probability, alike, shared, flat)
 
 
 def _pair(
@@ -281,9 +281,12 @@ def _source(maps: Maps, name: str) -> Source:
     )
 
 
-def _moved(rows: Sequence[Row], column: int) -> Moved:
+def _moved(rows: Sequence[Row], column: int, bundles: Sequence[Bundle]) -> Moved:
     looks = [(row.looks[0], row.looks[column]) for row in rows]
     alike = [b.correlation for _, b in looks if b.correlation is not None]
     shared = [b.overlap for _, b in looks if b.overlap is not None]
     same = sum(a.answer == b.answer for a, b in looks if a.error is None)
-    return Moved(len(alike), same, quartiles(alike), quartiles(shared))
+    classes = [set(bundles[i].manifest.classes) for i in (0, column)]
+    return Moved(
+        len(alike), same if classes[0] & classes[1] else None, quartiles(alike), quartiles(shared)
+    )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens import plugins
-from pocketlens.core.bundle import Bundle
+from pocketlens.core.bundle import Bundle, Manifest
 from pocketlens.core.decode import MAX_PIXELS
 from pocketlens.core.errors import ImageError, UserError
 from pocketlens.core.predictor import Answer, Prediction, Predictor, Request
@@ -27,6 +27,8 @@ TITLES: Final = {
     "occlusion": "occlusion",
 }  # fmt: skip
 _BATCH: Final = 8
+#: Where formats put the name of a class.
+_NAME_KEYS: Final = ("name", "dl_name")
 #: Labels of a photo that get a map of their own.
 TOP_LABELS: Final = 3
 
@@ -37,6 +39,7 @@ class Map:
 
     Attributes:
         index: the class that it is of; `label` its name, `probability` what it got.
+        called: what people call the class, where its name is a code.
         map_HW: 0 to 1, at the network's size; 0 everywhere where nothing speaks for the class.
     """
 
@@ -44,6 +47,7 @@ class Map:
     label: str
     probability: float
     map_HW: NDArray[np.float32]
+    called: str
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,9 @@ class Maps:
                 probs = predictions[i].probabilities_K
                 assert probs is not None
                 label = manifest.classes[index]
-                made.setdefault(i, []).append(Map(index, label, float(probs[index]), map_HW))
+                called = _called(manifest, label)
+                one = Map(index, label, float(probs[index]), map_HW, called)
+                made.setdefault(i, []).append(one)
         for i, prediction in enumerate(predictions):
             yield Mapped(prediction, images.get(i), tuple(made.get(i, ())))
 
@@ -159,6 +165,13 @@ class Maps:
         named = prediction.labels or (prediction.top(1)[0][0],)
         most = top if self.of_class else 1
         return [prediction.classes.index(name) for name in named[:most]]
+
+
+def _called(manifest: Manifest, label: str) -> str:
+    """The first of the names that the bundle knows for a class, else its label."""
+    info = manifest.class_info.get(label, {})
+    name = next((str(info[key]) for key in _NAME_KEYS if info.get(key)), label)
+    return name.split(",")[0].strip() or label
 
 
 def plugin_name(method: str) -> str:
