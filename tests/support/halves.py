@@ -68,8 +68,10 @@ def network() -> Any:
     return made
 
 
-def onnx_model(*, quantized: bool = False, tokens: bool = False) -> onnx.ModelProto:
-    """The same as `network`; quantized: with integer nodes before the pooling."""
+def onnx_model(
+    *, quantized: bool = False, qdq: bool = False, tokens: bool = False
+) -> onnx.ModelProto:
+    """The same as `network`; quantized: with integer pooling; qdq: quantized and back before it."""
     half = network().state_dict()
     nodes = [
         helper.make_node("Conv", ["input", "w", "b"], ["cells"], strides=[8, 8]),
@@ -88,6 +90,12 @@ def onnx_model(*, quantized: bool = False, tokens: bool = False) -> onnx.ModelPr
                 channels_last=0,
             ),
             helper.make_node("DequantizeLinear", ["pooled_q", "scale", "zero"], ["pooled"]),
+        ]
+    elif qdq:
+        nodes += [
+            helper.make_node("QuantizeLinear", ["seen", "scale", "zero"], ["seen_q"]),
+            helper.make_node("DequantizeLinear", ["seen_q", "scale", "zero"], ["seen_f"]),
+            helper.make_node("GlobalAveragePool", ["seen_f"], ["pooled"]),
         ]
     elif tokens:
         nodes += [
@@ -120,7 +128,7 @@ def onnx_model(*, quantized: bool = False, tokens: bool = False) -> onnx.ModelPr
 
 def onnx_bundle(out: Path, runtime: str = "onnx", **kind: bool) -> Bundle:
     content = onnx_model(**kind).SerializeToString()
-    precision = "int8" if kind.get("quantized") else "float32"
+    precision = "int8" if kind.get("quantized") or kind.get("qdq") else "float32"
     return write_bundle(out, manifest(runtime, precision=precision), {"model.onnx": content})
 
 

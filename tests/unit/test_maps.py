@@ -19,7 +19,7 @@ from pocketlens.core.predictor import Request
 from pocketlens.maps.eigencam import first_component
 from pocketlens.maps.occlusion import log_odds
 from pocketlens.runtimes import torch as torch_runtime
-from pocketlens.runtimes._spatial import find_target
+from pocketlens.runtimes._spatial import axes, find_target
 from pocketlens.workflows.maps import METHODS, Mapped, Maps, choose, possible
 from pocketlens.workflows.open import load
 from support import halves
@@ -65,17 +65,24 @@ def test_a_torch_network_that_looks_left(method: str, task: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("method", ["eigencam", "occlusion"])
-@pytest.mark.parametrize("kind", ["float", "quantized"])
-@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
-def test_a_file_that_looks_left(runtime: str, kind: str, method: str, tmp_path: Path) -> None:
-    quantized = kind == "quantized"
-    if quantized and runtime == "openvino":
-        return  # it doesn't read ONNX Runtime's own integer nodes
-    bundle = halves.onnx_bundle(tmp_path / "bundle", runtime, quantized=quantized)
+@pytest.mark.parametrize(
+    ("runtime", "kind", "layer"),
+    [
+        ("onnx", {}, "seen"),
+        ("onnx", {"quantized": True}, "seen_q"),
+        ("onnx", {"qdq": True}, "seen_f"),
+        ("openvino", {}, ""),
+        ("openvino", {"qdq": True}, ""),
+    ],
+)
+def test_a_file_that_looks_left(
+    runtime: str, kind: dict[str, bool], layer: str, method: str, tmp_path: Path
+) -> None:
+    bundle = halves.onnx_bundle(tmp_path / "bundle", runtime, **kind)
     found, maps = mapped(bundle, method, halves.photo(tmp_path / "a.png"))
     on_the_left(found)
-    if runtime == "onnx" and method == "eigencam":
-        assert maps.layer == ("seen_q" if quantized else "seen")
+    if method == "eigencam":
+        assert maps.layer == layer or (runtime == "openvino" and maps.layer)
 
 
 def test_integers_are_given_as_the_floats_they_stand_for(tmp_path: Path) -> None:
@@ -180,6 +187,27 @@ def test_the_layer_is_found(name: str, layer: str, cells: tuple[int, int]) -> No
     network(torch.zeros(2, 3, side, side))
     assert target.to_NCHW(kept[0]).shape[2:] == cells
     assert len(target.to_NCHW(kept[0])) == 2
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "expected"),
+    [
+        ((1, 1280, 7, 7), (224, 224), (2, 3)),
+        ((1, 7, 7, 768), (224, 224), (1, 2)),
+        ((1, 2, 1, 1), (32, 32), None),
+        ((1, 4, 1, 1), (32, 32), None),
+        ((1, 512, 1, 1), (32, 32), None),
+        ((1, 3, 197, 64), (224, 224), None),
+        ((1, 64, 2, 7), (50, 224), (2, 3)),
+        ((1, 64, 10, 14), (150, 224), (2, 3)),
+        ((1, 64, 7, 2), (224, 50), (2, 3)),
+        ((1, 49, 64), (224, 224), None),
+    ],
+)
+def test_which_sides_are_the_photos(
+    shape: tuple[int, ...], size: tuple[int, int], expected: tuple[int, int] | None
+) -> None:
+    assert axes(shape, size) == expected
 
 
 def test_a_network_without_places(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pocketlens.core.bundle import Bundle
 from pocketlens.core.errors import BundleError
 from pocketlens.core.session import Activations, Session
 from pocketlens.runtimes._batches import in_fixed_batches
-from pocketlens.runtimes._spatial import are_places
+from pocketlens.runtimes._spatial import axes
 
 #: Nodes before the logits that are looked at: pooling is never further away.
 _NEAREST: Final = 120
@@ -49,7 +49,7 @@ def with_places(bundle: Bundle, model: Any, open_session: Callable[[Any], Any]) 
     given = chosen if found[chosen].dtype == np.float32 else _as_floats(bundle, model, chosen)
     session = open_session(_with_outputs(model, [given]))
     # Files of channels-last networks keep channels behind.
-    behind = not are_places(found[chosen].shape[2:], size)
+    behind = axes(found[chosen].shape, size) == (1, 2)
 
     def run(batch: NDArray[Any]) -> NDArray[np.float32]:
         values: NDArray[np.float32] = session.run([given], {tensor.name: batch})[0]
@@ -89,7 +89,7 @@ def _last_with_places(
         if len(shape) == 3 and shape[1] > 1 and shape[2] > 1:
             # Attention: what has four sides before is no map, or one that much comes after.
             return None
-        if len(shape) == 4 and (are_places(shape[2:], size) or are_places(shape[1:3], size)):
+        if axes(shape, size):
             return name
     return None
 

@@ -90,11 +90,15 @@ def _layout(
     """Height and width of a layer's map, and how it becomes NCHW; None if it has none."""
     shape = tuple(output.shape)
     if len(shape) == 4:
-        if are_places(shape[2:], size):
-            return (shape[2], shape[3]), lambda tensor: tensor
-        if are_places(shape[1:3], size):
-            return (shape[1], shape[2]), lambda tensor: tensor.permute(0, 3, 1, 2)
-        return None
+        found = axes(shape, size)
+        if found is None:
+            return None
+        cells = shape[found[0]], shape[found[1]]
+        return cells, (
+            (lambda tensor: tensor)
+            if found == (2, 3)
+            else (lambda tensor: tensor.permute(0, 3, 1, 2))
+        )
     # Of tokens only normalised ones: those between the parts of a block mix queries and keys.
     if len(shape) != 3 or grid is None or not isinstance(layer, torch.nn.LayerNorm):
         return None
@@ -109,6 +113,16 @@ def _layout(
     return grid, unroll
 
 
+def axes(shape: tuple[int, ...], size: tuple[int, int]) -> tuple[int, int] | None:
+    """Which two axes of a tensor of four sides are the photo's: 2 and 3, or 1 and 2; else None."""
+    if len(shape) != 4:
+        return None
+    if are_places(shape[2:], size):
+        return 2, 3
+    # Behind a pooling, channels and a single row could be taken for places.
+    return (1, 2) if min(shape[1:3]) > 1 and are_places(shape[1:3], size) else None
+
+
 def are_places(cells: tuple[int, ...], size: tuple[int, int]) -> bool:
     """Whether two sides of a tensor can be those of a photo of this size, scaled down.
 
@@ -117,5 +131,5 @@ def are_places(cells: tuple[int, ...], size: tuple[int, int]) -> bool:
     high, wide = cells
     if high * wide < _MIN_CELLS or high > size[0] or wide > size[1]:
         return False
-    # The number of photo's pixels a cell; rounding moves a side by at most one cell.
-    return abs(high * size[1] / size[0] - wide) <= 1
+    # As wide for its height as the photo, but for less than one cell that rounding takes or gives.
+    return abs(high * size[1] - wide * size[0]) < max(size)

@@ -16,7 +16,7 @@ from pocketlens.core.predictor import available_cores
 from pocketlens.core.session import Activations, Session, SessionOptions
 from pocketlens.extras import require, versions
 from pocketlens.runtimes._batches import check_batch, in_fixed_batches
-from pocketlens.runtimes._spatial import are_places
+from pocketlens.runtimes._spatial import axes
 from pocketlens.runtimes.onnx import MODEL, rewrite
 
 EXTRA = "openvino"
@@ -168,7 +168,7 @@ def activations(bundle: Bundle, options: SessionOptions) -> Activations:
             f"{bundle.path}: no tensor of its file tells places of the photo apart; take the "
             "method occlusion"
         )
-    behind = not are_places(tuple(last.get_shape())[2:], size)
+    behind = axes(tuple(last.get_shape()), size) == (1, 2)
     added = single.add_outputs(last)[0]
     compiled = core.compile_model(single, "CPU", _settings(bundle, options))
     request, place = compiled.create_infer_request(), single.outputs.index(added)
@@ -190,7 +190,6 @@ def _last_with_places(model: Any, size: tuple[int, int]) -> Any:
         sides = tuple(shape.to_shape())
         if len(sides) == 3 and sides[1] > 1 and sides[2] > 1:
             return None
-        four = len(sides) == 4 and node.output(0).get_element_type().is_real()
-        if four and (are_places(sides[2:], size) or are_places(sides[1:3], size)):
+        if axes(sides, size) and node.output(0).get_element_type().is_real():
             return node.output(0)
     return None
