@@ -44,7 +44,7 @@ def test_float_and_int8_side_by_side(
     pair: tuple[Bundle, Bundle], folder: Path, tmp_path: Path
 ) -> None:
     (folder / "bad.png").write_bytes(b"nothing")
-    result = pl.explain(pair, folder, out=tmp_path / "out")
+    result = pl.explain_photos(pair, folder, out=tmp_path / "out")
     found = result.explanations
     assert (found.asked, found.method) == ("auto", "eigencam")
     assert "first that all of these bundles can do" in found.notes[0]
@@ -67,32 +67,35 @@ def test_float_and_int8_side_by_side(
     assert "b<1>.png" in page.text
     assert len(page.all("img")) == 6
     with pytest.raises(UserError, match="exists already"):
-        pl.explain(pair, folder, out=tmp_path / "out")
-    pl.explain(pair, folder, out=tmp_path / "out", method="occlusion", overwrite=True, maps=1)
+        pl.explain_photos(pair, folder, out=tmp_path / "out")
+    again = {"method": "occlusion", "overwrite": True, "maps": 1}
+    pl.explain_photos(pair, folder, out=tmp_path / "out", **again)  # type: ignore[arg-type]
+        pair, folder, out=tmp_path / "out", method="occlusion", overwrite=True, maps=1
+    )
 
 
 def test_one_bundle_and_another_class(
     pair: tuple[Bundle, Bundle], folder: Path, tmp_path: Path
 ) -> None:
-    found = pl.explain(pair[0], folder, out=tmp_path / "out", label="dark").explanations
+    found = pl.explain_photos(pair[0], folder, out=tmp_path / "out", label="dark").explanations
     assert found.method == "gradcam"
     assert {look.label for row in found.rows for look in row.looks} == {"dark"}
     assert all(look.flat and look.answer == ("bright",) for r in found.rows for look in r.looks)
     text = Page((tmp_path / "out" / "report.html").read_text()).text
     assert "nothing on the photo speaks for it" in text
     with pytest.raises(UserError, match="no class 'grey'; it has dark, bright"):
-        pl.explain(pair[0], folder, out=tmp_path / "b", label="grey")
+        pl.explain_photos(pair[0], folder, out=tmp_path / "b", label="grey")
     with pytest.raises(UserError, match="gradients that onnx"):
-        pl.explain(pair, folder, out=tmp_path / "b", method="gradcam")
+        pl.explain_photos(pair, folder, out=tmp_path / "b", method="gradcam")
     with pytest.raises(UserError, match="--maps must be at least 1"):
-        pl.explain(pair[0], folder, out=tmp_path / "b", maps=0)
+        pl.explain_photos(pair[0], folder, out=tmp_path / "b", maps=0)
     assert not (tmp_path / "b").exists()
 
 
 def test_boxes_are_cut_out(pair: tuple[Bundle, Bundle], folder: Path, tmp_path: Path) -> None:
     boxes = tmp_path / "boxes.json"
     boxes.write_text(json.dumps({"a.png": [[0, 0, 20, 20], [30, 30, 30, 20]]}))
-    found = pl.explain(pair, folder, out=tmp_path / "out", boxes=boxes).explanations
+    found = pl.explain_photos(pair, folder, out=tmp_path / "out", boxes=boxes).explanations
     assert [row.box for row in found.rows] == [(0, 0, 20, 20), (30, 30, 30, 20)]
     assert found.moved[0].num_compared == 2
 

@@ -221,7 +221,7 @@ def test_no_torch_for_the_maps_of_a_file(tmp_path: Path, project: Path) -> None:
     photo = halves.photo(tmp_path / "a.png")
     code = (
         "import sys, pocketlens as pl\n"
-        f"pl.explain({str(bundle.path)!r}, {str(photo)!r}, out={str(tmp_path / 'out')!r})\n"
+        f"pl.explain_photos({str(bundle.path)!r}, {str(photo)!r}, out={str(tmp_path / 'out')!r})\n"
         "print(*sys.modules)"
     )
     run = subprocess.run(

@@ -48,9 +48,9 @@ def run(
     maps
         At most so many images or boxes, the first ones.
     """
-    from pocketlens.workflows.explain import explain
+    from pocketlens.workflows.explain import explain_photos
 
-    result = explain(
+    result = explain_photos(
         bundles,
         images,
         out=out,

@@ -53,7 +53,7 @@ class _Made:
     panels: list[list[str]] = field(default_factory=list)
 
 
-def explain(
+def explain_photos(
     bundles: BundleLike | Sequence[BundleLike],
     images: PathLike | Sequence[PathLike],
     *,
