@@ -70,8 +70,6 @@ def test_float_and_int8_side_by_side(
         pl.explain_photos(pair, folder, out=tmp_path / "out")
     again = {"method": "occlusion", "overwrite": True, "maps": 1}
     pl.explain_photos(pair, folder, out=tmp_path / "out", **again)  # type: ignore[arg-type]
-        pair, folder, out=tmp_path / "out", method="occlusion", overwrite=True, maps=1
-    )
 
 
 def test_one_bundle_and_another_class(

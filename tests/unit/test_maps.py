@@ -171,7 +171,7 @@ COMPACT = ["compact/resnet18", "compact/resnet34", "compact/resnet50"]
         ("vit_tiny_patch16_224.augreg_in21k", "blocks.11.norm1", (14, 14)),
         ("test_vit2", "blocks.", (10, 10)),
         ("swin_tiny_patch4_window7_224", "norm", (7, 7)),
-        *((name, "layer4", (2, 2)) for name in COMPACT),
+        *((name, "stages", (2, 2)) for name in COMPACT),
     ],
 )
 def test_the_layer_is_found(name: str, layer: str, cells: tuple[int, int]) -> None:
