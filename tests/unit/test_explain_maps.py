@@ -111,6 +111,8 @@ def test_predict_draws_maps(
     for row in maps["rows"]:
         Image.open(tmp_path / "out" / "maps" / row["picture"]).load()
     assert json.loads((tmp_path / "out" / "config.json").read_text())["maps"]["method"]
+    assert run([*words, "--overwrite", "--maps", "2"]) == 2
+    assert "add --gradcam" in capsys.readouterr().err
     int8 = ["predict", str(pair[1].path), str(folder), "--out", str(tmp_path / "b"), "--gradcam"]
     assert run([*int8, "--map-method", "gradcam"]) == 2
     assert "eigencam or occlusion" in capsys.readouterr().err
