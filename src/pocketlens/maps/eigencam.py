@@ -51,4 +51,5 @@ def first_component(activations_CHW: NDArray[np.float32]) -> NDArray[np.float32]
     map_P = places_PC @ vectors[0]
     if map_P @ np.linalg.norm(places_PC, axis=1) < 0:
         map_P = -map_P
-    return np.maximum(map_P, 0).reshape(height, width).astype(np.float32)
+    map_HW: NDArray[np.float32] = np.maximum(map_P, 0).reshape(height, width).astype(np.float32)
+    return map_HW

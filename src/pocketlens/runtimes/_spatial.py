@@ -74,10 +74,10 @@ def find_target(network: torch.nn.Module, height: int, width: int, where: str) -
         if found is not None:
             grid = found[0] if output.dim() == 4 else grid
             candidates.append((name, layer, output, found))
-    for name, layer, output, (cells, to_NCHW) in reversed(candidates):
+    for name, layer, output, ((high, wide), to_NCHW) in reversed(candidates):
         slope = torch.autograd.grad(logits.max(), output, retain_graph=True, allow_unused=True)[0]
         if slope is not None and to_NCHW(slope).abs().sum() > 0:
-            return Target(name, layer, *cells, to_NCHW)
+            return Target(name, layer, high, wide, to_NCHW)
     raise UserError(
         f"{where}: no layer of this network tells places of the photo apart, so it has no maps of "
         "that kind; take the method occlusion"

@@ -87,8 +87,9 @@ def explain_photos(
     if maps is not None and maps < 1:
         raise UserError("--maps must be at least 1")
     target = Path(out)
-    several = not isinstance(bundles, Bundle | str | os.PathLike)
-    opened = [as_bundle(b) for b in (bundles if several else [bundles])]  # type: ignore[union-attr,list-item]
+    single = isinstance(bundles, Bundle | str | os.PathLike)
+    named: list[BundleLike] = [bundles] if single else list(bundles)  # type: ignore[list-item,arg-type]
+    opened = [as_bundle(bundle) for bundle in named]
     given = [images] if isinstance(images, str | os.PathLike) else list(images)
     if not opened or not given:
         raise UserError("name at least one bundle, and the photos by --images")
