@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pocketlens.workflows.data import read_dataset as read_dataset
     from pocketlens.workflows.download import download as download
     from pocketlens.workflows.evaluate import evaluate as evaluate
+    from pocketlens.workflows.explain import explain_photos as explain_photos
     from pocketlens.workflows.explore import explore as explore
     from pocketlens.workflows.fit import fit as fit
     from pocketlens.workflows.mobile import mobile_check as mobile_check
@@ -43,6 +44,7 @@ _HOMES = {
     "compress": "workflows.compress",
     "download": "workflows.download",
     "evaluate": "workflows.evaluate",
+    "explain_photos": "workflows.explain",
     "explore": "workflows.explore",
     "export": "workflows.convert",
     "fit": "workflows.fit",

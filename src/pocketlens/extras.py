@@ -20,6 +20,7 @@ MODULES: Final = {
     "executorch": ("torch", "torchao", "executorch"),
     "track": ("tensorboard", "wandb", "mlflow"),
     "scale": ("optuna", "sqlalchemy", "psycopg"),
+    "gradcam": ("torch", "pytorch_grad_cam"),
 }
 
 

@@ -20,7 +20,7 @@ from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hi
 from pocketlens.core.errors import UserError
 from pocketlens.extras import installed
 
-FAMILIES: Final = ("datasets", "models", "compression", "runtimes", "reports", "loggers")
+FAMILIES: Final = ("datasets", "models", "compression", "runtimes", "maps", "reports", "loggers")
 
 
 @dataclass(frozen=True)

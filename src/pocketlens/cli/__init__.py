@@ -27,6 +27,7 @@ VERBS: Final = {
     "compare": "One table for any number of bundles.",
     "evaluate": "The scores of one bundle.",
     "predict": "Predict images, folders or patterns.",
+    "explain": "Where on its photo an answer comes from, for one bundle or several side by side.",
     "download": "Fetch a public data set in its usual layout.",
     "plugins": "What is installed, and what each missing part needs.",
 }

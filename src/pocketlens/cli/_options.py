@@ -54,6 +54,7 @@ class DataOptions:
 Overwrite = Annotated[bool, Parameter(negative="", help="Replace what was made at --out before.")]
 Resume = Annotated[bool, Parameter(negative="", help="Go on where an interrupted run stopped.")]
 Json = Annotated[bool, Parameter(negative="", help="Print the result as one JSON object.")]
+MapMethod = Literal["auto", "gradcam", "gradcam++", "eigencam", "occlusion"]
 Threads = Annotated[
     int | None,
     Parameter(help="Processor threads; default: all cores.", validator=validators.Number(gte=1)),

@@ -6,7 +6,7 @@ from pocketlens.cli._options import Json, print_json
 
 
 def run(*, json: Json = False) -> None:
-    """What is installed: dataset formats, networks, methods, runtimes and trackers.
+    """What is installed: dataset formats, networks, methods, runtimes, maps and trackers.
 
     Example: `pocketlens plugins`
     """

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from pocketlens.cli._options import Json, Out, Overwrite, Threads, print_json
+from cyclopts import Parameter
+
+from pocketlens.cli._options import Json, MapMethod, Out, Overwrite, Threads, print_json
 
 
 def run(
@@ -14,6 +17,9 @@ def run(
     out: Out,
     boxes: Path | None = None,
     top_k: int = 5,
+    gradcam: Annotated[bool, Parameter(negative="")] = False,
+    map_method: MapMethod | None = None,
+    maps: int | None = None,
     max_megapixels: float = 200,
     threads: Threads = None,
     overwrite: Overwrite = False,
@@ -37,17 +43,30 @@ def run(
         AI-Hub, VOC or YOLO annotations (a file or a folder).
     top_k
         Classes named for each image in predictions.json.
+    gradcam
+        Also draw where on each photo the answer comes from, into OUT/maps.
+    map_method
+        How: by gradients (torch bundles), by the network's last activations, or by covering parts;
+        auto, the default, takes Grad-CAM, EigenCAM or occlusion, the first that the bundle's
+        runtime can do.
+    maps
+        At most so many photos get maps; default: all.
     max_megapixels
         Larger images are refused before they are decoded.
     """
+    from pocketlens.core.errors import UserError
     from pocketlens.workflows.predict import predict
 
+    if not gradcam and (map_method is not None or maps is not None):
+        raise UserError("--map-method and --maps say how maps are drawn; add --gradcam")
     result = predict(
         bundle,
         images,
         out=out,
         boxes=boxes,
         top_k=top_k,
+        maps=(map_method or "auto") if gradcam else None,
+        max_maps=maps,
         max_megapixels=max_megapixels,
         threads=threads,
         overwrite=overwrite,

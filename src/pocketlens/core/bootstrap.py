@@ -111,3 +111,35 @@ def _unit_indices(units: Sequence[Hashable] | None, num_samples: int) -> NDArray
     assert len(units) == num_samples
     numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(unit, len(numbers)) for unit in units])
+
+
+class Mean(NamedTuple):
+    """A mean; `low` and `high` bound a 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def mean_interval(
+    values: Sequence[float],
+    *,
+    units: Sequence[Hashable] | None = None,
+    seed: int = 0,
+    num_resamples: int = NUM_RESAMPLES,
+) -> Mean:
+    """A mean with its percentile interval; what it is of differences says whether they are real.
+
+    Args:
+        units: what is drawn, one entry a value: values of one photo are drawn together.
+    """
+    given_N = np.asarray(values, dtype=np.float64)
+    assert len(given_N)
+    unit_N = _unit_indices(units, len(given_N))
+    num_units = int(unit_N.max()) + 1
+    sums_U = np.bincount(unit_N, given_N, num_units)
+    counts_U = np.bincount(unit_N, minlength=num_units)
+    drawn = np.random.default_rng(seed).integers(0, num_units, size=(num_resamples, num_units))
+    means = sums_U[drawn].sum(axis=1) / counts_U[drawn].sum(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return Mean(float(given_N.mean()), float(low), float(high))

@@ -26,7 +26,7 @@ DATA: Final = "data"
 
 #: A directory with one of these, or a bundle's manifest, was made by pocketlens and may be
 #: overwritten on request.
-OURS: Final = ("compare.json", "explore.json", "predictions.json", MARKER)
+OURS: Final = ("compare.json", "explore.json", "predictions.json", "maps.json", MARKER)
 
 #: What a run can go on from: a bundle, a checkpoint.
 WORTH_KEEPING: Final = (MANIFEST, "*.safetensors")

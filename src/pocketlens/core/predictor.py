@@ -152,7 +152,7 @@ class Predictor:
     ) -> Iterator[Prediction]:
         """Predictions for any number of requests, decoding ahead; memory stays flat."""
         for answer in self.answers(requests, max_pixels=max_pixels):
-            yield self._prediction(answer)
+            yield self.prediction(answer)
 
     def answers(
         self, requests: Iterable[Request], *, max_pixels: int = MAX_PIXELS
@@ -190,14 +190,17 @@ class Predictor:
         Raises:
             ImageError: the file or the image can't be read.
         """
-        if self._fitted is not None:
-            image_HWC = self._fitted(request)
-        else:
-            image_HWC = self._fit(request, max_pixels)
+        image_HWC = self.fit(request, max_pixels=max_pixels)
         return self.manifest.input.of(image_HWC, self.manifest.preprocess)
 
-    def _fit(self, request: Request, max_pixels: int) -> NDArray[np.uint8]:
-        """One request's pixels at the network's size."""
+    def fit(self, request: Request, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+        """One request's pixels at the network's size, `image_HWC`: what the network sees.
+
+        Raises:
+            ImageError: the file or the image can't be read.
+        """
+        if self._fitted is not None:
+            return self._fitted(request)
         preprocess = self.manifest.preprocess
         source, box = request
         if not isinstance(source, np.ndarray):
@@ -221,7 +224,8 @@ class Predictor:
             )
         return logits_NK
 
-    def _prediction(self, answer: Answer) -> Prediction:
+    def prediction(self, answer: Answer) -> Prediction:
+        """What an answer says of the classes."""
         source, box = answer.request
         filename = os.fspath(source) if isinstance(source, str | os.PathLike) else ""
         if answer.logits_K is None:

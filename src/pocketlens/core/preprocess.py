@@ -141,6 +141,20 @@ class Preprocess:
         canvas.paste(image, ((self.width - width) // 2, (self.height - height) // 2))
         return to_array(canvas)
 
+    def visible(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """What `fit` keeps of such a photo: left, top, right, bottom, as shares of its sides.
+
+        `pad` reaches beyond the photo, below 0 and above 1.
+        """
+        wide, high = self._scaled_size((width, height))
+        if self.resize == "pad":
+            left, top = -((self.width - wide) // 2), -((self.height - high) // 2)
+        else:
+            left, top = round((wide - self.width) / 2), round((high - self.height) / 2)
+        return (
+            left / wide, top / high, (left + self.width) / wide, (top + self.height) / high
+        )  # fmt: skip
+
     def normalize(self, image_HWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Pixels to `input_CHW`: `(pixel / 255 - mean) / std`, float32.
 

@@ -59,6 +59,19 @@ class Session(Protocol):
 
 
 @dataclass(frozen=True)
+class Activations:
+    """A network's last layer that tells places of the photo apart, opened.
+
+    Attributes:
+        run: a batch as a session takes it -> `activations_NCHW` float32.
+        layer: the name of the layer, or of its tensor in the network's file.
+    """
+
+    run: Session
+    layer: str
+
+
+@dataclass(frozen=True)
 class SessionOptions:
     """How a runtime is opened. `threads` None: as many as this process may use cores."""
 

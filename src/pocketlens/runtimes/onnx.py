@@ -20,11 +20,12 @@ from pocketlens.core.bundle import Bundle, write_bundle
 from pocketlens.core.errors import BundleError, UserError
 from pocketlens.core.noise import coloured_noise
 from pocketlens.core.predictor import available_cores
-from pocketlens.core.session import Input, Session, SessionOptions
+from pocketlens.core.session import Activations, Input, Session, SessionOptions
 from pocketlens.extras import require, versions
 from pocketlens.progress import say
 from pocketlens.runtimes._input_graph import embed_preprocess, fix_batch
 from pocketlens.runtimes._module import restore
+from pocketlens.runtimes._places import with_places
 from pocketlens.runtimes._providers import Backend, check_taken, wanted
 
 EXTRA = ""
@@ -96,7 +97,35 @@ def features(bundle: Bundle, options: SessionOptions) -> Session:
     return lambda inputs: run(inputs).reshape(len(inputs), -1).astype(np.float32)
 
 
+def activations(bundle: Bundle, options: SessionOptions) -> Activations:
+    """What the last tensor with places holds: one more output of a copy of the graph in memory.
+
+    Where it is in INT8, a node that gives floats is put behind it.
+
+    Raises:
+        BundleError: no tensor has places.
+        MissingExtraError: onnx isn't installed.
+    """
+    onnx = require("onnx", extra="onnx")
+    model = onnx.load(str(bundle.file(MODEL)))
+    return with_places(
+        bundle, model, lambda changed: _ort_session(bundle, changed.SerializeToString(), options)
+    )
+
+
 def _session(bundle: Bundle, model: str | bytes, options: SessionOptions) -> Session:
+    session = _ort_session(bundle, model, options)
+    tensor = session.get_inputs()[0]
+    fixed = tensor.shape[0] if isinstance(tensor.shape[0], int) else None
+
+    def run(inputs: NDArray[Any]) -> NDArray[np.float32]:
+        logits_NK: NDArray[np.float32] = session.run(None, {tensor.name: inputs})[0]
+        return logits_NK
+
+    return run if fixed is None else in_fixed_batches(run, fixed)
+
+
+def _ort_session(bundle: Bundle, model: str | bytes, options: SessionOptions) -> Any:
     import onnxruntime as ort
 
     settings = ort.SessionOptions()
@@ -111,14 +140,7 @@ def _session(bundle: Bundle, model: str | bytes, options: SessionOptions) -> Ses
         first_line = str(error).strip().splitlines()[0]
         raise BundleError(f"{bundle.path}: ONNX Runtime can't open it: {first_line}") from error
     check_taken(session, backend, str(bundle.path))
-    tensor = session.get_inputs()[0]
-    fixed = tensor.shape[0] if isinstance(tensor.shape[0], int) else None
-
-    def run(inputs: NDArray[Any]) -> NDArray[np.float32]:
-        logits_NK: NDArray[np.float32] = session.run(None, {tensor.name: inputs})[0]
-        return logits_NK
-
-    return run if fixed is None else in_fixed_batches(run, fixed)
+    return session
 
 
 def export(bundle: Bundle, out: Path, config: Config, *, overwrite: bool = False) -> Bundle:

@@ -14,8 +14,9 @@ from pocketlens.core.batches import check_batch, in_fixed_batches
 from pocketlens.core.bundle import Bundle, write_bundle
 from pocketlens.core.errors import BundleError, UserError
 from pocketlens.core.predictor import available_cores
-from pocketlens.core.session import Session, SessionOptions
+from pocketlens.core.session import Activations, Session, SessionOptions
 from pocketlens.extras import require, versions
+from pocketlens.runtimes._spatial import axes
 from pocketlens.runtimes.onnx import MODEL, rewrite
 
 EXTRA = "openvino"
@@ -54,19 +55,12 @@ def open(bundle: Bundle, options: SessionOptions) -> Session:
         MissingExtraError: openvino isn't installed.
     """
     ov = require("openvino", extra=EXTRA)
-    name = next((name for name in _FILES if name in bundle.manifest.files), _FILES[0])
-    settings = {
-        # Left out, it computes in bfloat16 where the processor can, silently and less exactly.
-        "INFERENCE_PRECISION_HINT": "bf16" if bundle.manifest.precision == _BF16 else "f32",
-        "INFERENCE_NUM_THREADS": options.threads or available_cores(),
-        "NUM_STREAMS": 1,
-        "PERFORMANCE_HINT": "LATENCY",
-    }
+    settings = _settings(bundle, options)
     core = ov.Core()
     if bundle.manifest.precision == _BF16:
         _require_bfloat16(core, bundle.path)
     try:
-        model = core.read_model(str(bundle.file(name)))
+        model = core.read_model(str(_file(bundle)))
         whole = core.compile_model(model, "CPU", settings)
         batch = model.input(0).get_partial_shape()[0]
         single = core.compile_model(_for_one(model), "CPU", settings) if batch.is_dynamic else whole
@@ -82,6 +76,20 @@ def open(bundle: Bundle, options: SessionOptions) -> Session:
         return logits_NK
 
     return run if batch.is_dynamic else in_fixed_batches(run, batch.get_length())
+
+
+def _file(bundle: Bundle) -> Path:
+    return bundle.file(next((name for name in _FILES if name in bundle.manifest.files), MODEL))
+
+
+def _settings(bundle: Bundle, options: SessionOptions) -> dict[str, Any]:
+    return {
+        # Left out, it computes in bfloat16 where the processor can, silently and less exactly.
+        "INFERENCE_PRECISION_HINT": "bf16" if bundle.manifest.precision == _BF16 else "f32",
+        "INFERENCE_NUM_THREADS": options.threads or available_cores(),
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+    }
 
 
 def _require_bfloat16(core: Any, where: Path) -> None:
@@ -132,3 +140,56 @@ def export(bundle: Bundle, out: Path, config: Config, *, overwrite: bool = False
         trial = write_bundle(Path(folder) / bundle.path.name, manifest, {MODEL: content})
         open(trial, SessionOptions(1))
     return write_bundle(out, manifest, {MODEL: content}, split=bundle.split, overwrite=overwrite)
+
+
+def activations(bundle: Bundle, options: SessionOptions) -> Activations:
+    """What the last tensor with places holds, as one more output of the model in memory.
+
+    Raises:
+        BundleError: OpenVINO can't read the file, or no tensor has places.
+        MissingExtraError: openvino isn't installed.
+    """
+    ov = require("openvino", extra=EXTRA)
+    core = ov.Core()
+    if bundle.manifest.precision == _BF16:
+        _require_bfloat16(core, bundle.path)
+    try:
+        model = core.read_model(str(_file(bundle)))
+    except RuntimeError as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise BundleError(f"{bundle.path}: OpenVINO can't open it: {first_line}") from error
+    batch = model.input(0).get_partial_shape()[0]
+    spec = bundle.manifest.preprocess
+    size = spec.height, spec.width
+    single = _for_one(model) if batch.is_dynamic else model
+    last = _last_with_places(single, size)
+    if last is None:
+        raise BundleError(
+            f"{bundle.path}: no tensor of its file tells places of the photo apart; take the "
+            "method occlusion"
+        )
+    behind = axes(tuple(last.get_shape()), size) == (1, 2)
+    added = single.add_outputs(last)[0]
+    compiled = core.compile_model(single, "CPU", _settings(bundle, options))
+    request, place = compiled.create_infer_request(), single.outputs.index(added)
+
+    def run(inputs: NDArray[Any]) -> NDArray[np.float32]:
+        values: NDArray[np.float32] = np.array(request.infer([np.ascontiguousarray(inputs)])[place])
+        return values.transpose(0, 3, 1, 2) if behind else values
+
+    fixed = 1 if batch.is_dynamic else batch.get_length()
+    return Activations(in_fixed_batches(run, fixed), last.get_node().get_friendly_name())
+
+
+def _last_with_places(model: Any, size: tuple[int, int]) -> Any:
+    """The last float tensor with places; None where the network goes on with tokens."""
+    for node in reversed(model.get_ordered_ops()):
+        shape = node.output(0).get_partial_shape() if node.get_output_size() else None
+        if shape is None or not shape.is_static or node.get_type_name() == "Constant":
+            continue
+        sides = tuple(shape.to_shape())
+        if len(sides) == 3 and sides[1] > 1 and sides[2] > 1:
+            return None
+        if axes(sides, size) and node.output(0).get_element_type().is_real():
+            return node.output(0)
+    return None

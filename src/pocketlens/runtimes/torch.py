@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from pocketlens.core.bundle import Bundle
 from pocketlens.core.errors import UserError
 from pocketlens.core.predictor import available_cores
-from pocketlens.core.session import Session, SessionOptions
+from pocketlens.core.session import Activations, Session, SessionOptions
 from pocketlens.extras import require
 from pocketlens.runtimes._module import restore
+from pocketlens.runtimes._spatial import Target, find_target
 
 if TYPE_CHECKING:
     import torch
@@ -75,3 +76,36 @@ def features(bundle: Bundle, options: SessionOptions) -> Session:
         return features_NF
 
     return take
+
+
+def differentiable(bundle: Bundle, options: SessionOptions) -> tuple[torch.nn.Module, Target]:
+    """The network for whoever needs gradients, and its last layer with places.
+
+    Raises:
+        UserError: no layer has places.
+    """
+    torch = require("torch", extra=EXTRA)
+    module = restore(bundle)
+    torch.set_num_threads(options.threads or available_cores())
+    size = bundle.manifest.preprocess
+    return module, find_target(module, size.height, size.width, str(bundle.path))
+
+
+def activations(bundle: Bundle, options: SessionOptions) -> Activations:
+    """What the network's last layer with places gives.
+
+    Raises:
+        UserError: no layer has places.
+    """
+    module, target = differentiable(bundle, options)
+    kept: list[Any] = []
+    target.layer.register_forward_hook(lambda _, given, output: kept.append(output.clone()))
+    run = session_of(module)
+
+    def take(input_NCHW: NDArray[np.float32]) -> NDArray[np.float32]:
+        kept.clear()
+        run(input_NCHW)
+        given_NCHW: NDArray[np.float32] = target.to_NCHW(kept.pop()).float().cpu().numpy()
+        return given_NCHW
+
+    return Activations(take, target.name)

@@ -13,6 +13,7 @@ FAMILIES: Final = {
     "models": "models",
     "methods": "compression",
     "runtimes": "runtimes",
+    "maps": "maps",
     "loggers": "loggers",
 }
 

@@ -18,8 +18,10 @@ from pocketlens.core.predictor import Prediction, Predictor, Request, available_
 from pocketlens.core.text import csv_cell
 from pocketlens.extras import versions
 from pocketlens.progress import track, warn
+from pocketlens.workflows._map_files import write_maps
 from pocketlens.workflows.boxes import match_boxes, read_boxes
 from pocketlens.workflows.images import find_images
+from pocketlens.workflows.maps import choose
 from pocketlens.workflows.open import BundleLike, as_bundle, load
 
 PathLike = str | os.PathLike[str]
@@ -56,6 +58,8 @@ def predict(
     out: PathLike,
     boxes: PathLike | None = None,
     top_k: int = 5,
+    maps: str | None = None,
+    max_maps: int | None = None,
     max_megapixels: float = MAX_PIXELS / 1e6,
     threads: int | None = None,
     overwrite: bool = False,
@@ -70,6 +74,8 @@ def predict(
         boxes: what `boxes.read_boxes` reads; each box is a row, an image without one is a row
             with an error.
         top_k: classes named for each image in the JSON.
+        maps: a method of `workflows.maps`: also draw where answers come from, into `out/maps`.
+        max_maps: of at most so many requests.
         max_megapixels: larger images are refused before they are decoded.
 
     Raises:
@@ -87,6 +93,8 @@ def predict(
     if not given:
         raise UserError("name the images to predict: files, folders or patterns")
     files = find_images(given)
+    if maps is not None:
+        choose(maps, [opened])  # before any work is done
     if boxes is None and opened.manifest.preprocess.box_margin:
         warn(
             f"{opened.path.name} was trained on boxes cut out of photos; whole photos are another "
@@ -100,11 +108,20 @@ def predict(
     ):
         found = _predictions(predictor, requests, round(max_megapixels * 1e6))
         _write(folder, predictor, count.watch(track(found, "predicting", len(requests))), top_k)
+        mapped = None
+        if maps is not None:
+            asked = (request for request in requests if isinstance(request, Request))
+            pixels = round(max_megapixels * 1e6)
+            mapped = write_maps(
+                folder / "maps", opened, predictor, asked, maps, max_maps,
+                threads=threads, max_pixels=pixels,
+            )  # fmt: skip
         settings = {
             "bundle": opened.path.name,
             "bundle_id": opened.id,
             "boxes": None if boxes is None else Path(boxes).name,
             "top_k": top_k,
+            "maps": mapped,
             "max_megapixels": max_megapixels,
             "threads": threads or available_cores(),
             "versions": versions("onnxruntime", "torch", "pillow"),

@@ -1,0 +1,1 @@
+"""Where on a photo a network's answer comes from: one file a method."""

@@ -1,0 +1,119 @@
+"""Pictures of maps: those beside `predictions.csv`, and what all pictures say."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from pocketlens.core.bundle import Bundle
+from pocketlens.core.decode import MAX_PIXELS
+from pocketlens.core.directory import write_text
+from pocketlens.core.errors import UserError
+from pocketlens.core.explained import SCHEMA
+from pocketlens.core.predictor import Predictor, Request
+from pocketlens.core.text import one_line, safe_filename
+from pocketlens.explain.heat import TOP_SHARE, Panel, enlarged, overlay, side_by_side
+from pocketlens.progress import say, track, warn
+from pocketlens.workflows.maps import Map, Mapped, Maps
+
+#: Photos from which on a warning says that it takes time and room.
+_MANY: Final = 200
+#: Side of a panel in pixels.
+SIDE: Final = 320
+
+
+def write_maps(
+    folder: Path,
+    bundle: Bundle,
+    predictor: Predictor,
+    requests: Iterable[Request],
+    method: str = "auto",
+    most: int | None = None,
+    *,
+    threads: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> dict[str, Any]:
+    """Draw each request's photo with its maps into a new folder, with `maps.json` that lists them.
+
+    A box is drawn cut out, as the network saw it. What can't be read is left out, since
+    `predictions.csv` tells of it.
+
+    Args:
+        method: see `workflows.maps`; `auto` takes the best that the bundle's runtime can do.
+        most: of this many requests only, the first ones.
+
+    Returns:
+        What was done: method, layer, settings, number of photos.
+
+    Raises:
+        UserError: the method can't be had of this bundle, or `most` is below 1.
+        MissingExtraError: what it needs isn't installed.
+    """
+    if most is not None and most < 1:
+        raise UserError("--maps must be at least 1")
+    asked = list(requests)
+    chosen = asked if most is None else asked[:most]
+    maps = Maps(bundle, predictor, method, threads=threads)
+    say(f"maps: {maps.words}")
+    if len(chosen) > _MANY:
+        warn(f"drawing maps of {len(chosen):,} photos; --maps 100 draws the first hundred only")
+    folder.mkdir()
+    listed = []
+    found = maps.of(chosen, max_pixels=max_pixels)
+    for number, mapped in enumerate(track(found, "drawing maps", len(chosen)), 1):
+        if not mapped.maps or mapped.image_HWC is None:
+            continue
+        name = picture_name(number, mapped.prediction.filename)
+        panels = [photo_panel(mapped), *(map_panel(mapped, m, maps.words) for m in mapped.maps)]
+        side_by_side(panels).save(folder / name)
+        listed.append(_entry(mapped, name))
+    done = {
+        "asked": method, "method": maps.method, "layer": maps.layer, "how": maps.words,
+        "num_photos": len(listed), "num_requests": len(asked),
+    }  # fmt: skip
+    values = {"schema": SCHEMA, **done, "bundle_id": bundle.id, "top_share": TOP_SHARE}
+    write_text(
+        folder / "maps.json",
+        json.dumps({**values, "rows": listed}, indent=1, ensure_ascii=False) + "\n",
+    )
+    return done
+
+
+def _entry(mapped: Mapped, picture: str) -> dict[str, Any]:
+    prediction = mapped.prediction
+    return {
+        "filename": prediction.filename,
+        "box": None if prediction.box is None else list(prediction.box),
+        "picture": picture,
+        "maps": [
+            {"label": m.label, "probability": m.probability, "flat": not m.map_HW.any()}
+            for m in mapped.maps
+        ],
+    }
+
+
+def picture_name(number: int, filename: str) -> str:
+    """`00001-photo.png`; the number keeps apart photos of one name."""
+    stem = os.path.splitext(os.path.basename(filename))[0]
+    return f"{number:05d}-{safe_filename(stem)}.png"
+
+
+def photo_panel(mapped: Mapped) -> Panel:
+    """What the network saw."""
+    assert mapped.image_HWC is not None
+    prediction = mapped.prediction
+    box = "" if prediction.box is None else f"box {', '.join(f'{v:g}' for v in prediction.box)}"
+    name = one_line(os.path.basename(prediction.filename))
+    return Panel(enlarged(mapped.image_HWC, SIDE), name, box or "as the network sees it")
+
+
+def map_panel(mapped: Mapped, map: Map, how: str, before: str = "") -> Panel:
+    """A map over its photo."""
+    assert mapped.image_HWC is not None
+    title = f"{before}{one_line(map.called)} {100 * map.probability:.1f} %"
+    if not map.map_HW.any():
+        how = f"nothing speaks for it. {how}"
+    return Panel(overlay(mapped.image_HWC, map.map_HW, SIDE), title, how)
