@@ -18,6 +18,7 @@ from pocketlens.core.gate import Goal, Limits
 from pocketlens.core.metrics import Metric
 from pocketlens.core.predictor import available_cores
 from pocketlens.core.split import halves
+from pocketlens.extras import installed
 from pocketlens.measures.latency import measure_latency
 from pocketlens.progress import say
 from pocketlens.workflows._calibrating import hash_calibration
@@ -156,6 +157,7 @@ def _facts(parent: Bundle, hashed: Hashed, config: ShrinkConfig, threads: int) -
         config.max_drop,
         config.effort == "thorough",
         config.target,
+        installed("litert"),
     )
 
 
