@@ -18,6 +18,7 @@ MODULES: Final = {
     "prune": ("torch_pruning",),
     "torchao": ("torch", "torchao"),
     "executorch": ("torch", "torchao", "executorch"),
+    "litert": ("torch", "litert_torch", "ai_edge_quantizer", "ai_edge_litert"),
     "track": ("tensorboard", "wandb", "mlflow"),
     "scale": ("optuna", "sqlalchemy", "psycopg"),
     "gradcam": ("torch", "pytorch_grad_cam"),

@@ -14,8 +14,9 @@ import pocketlens as pl
 from pocketlens import plugins
 from pocketlens.core.bundle import Bundle, read_bundle
 from pocketlens.core.errors import UserError
+from support.installed import to_test
 
-METHODS = plugins.names("compression")
+METHODS = to_test("compression")
 #: Options that keep the work on the tiny network small, where a method has them.
 SMALL = {"num_images": 24, "epochs": 1, "batch_size": 16, "iterations": 20, "correction_images": 16}
 SMALL["time_layers"] = False

@@ -14,8 +14,9 @@ from pocketlens import plugins
 from pocketlens.core.bundle import Bundle
 from pocketlens.core.errors import UserError
 from pocketlens.core.session import SessionOptions
+from support.installed import to_test
 
-RUNTIMES = plugins.names("runtimes")
+RUNTIMES = to_test("runtimes")
 
 
 #: Runtimes that nothing is exported to -> a method that makes bundles for them.

@@ -30,7 +30,7 @@ def test_what_is_cheap_comes_first() -> None:
 
 @pytest.mark.parametrize("target", ["cpu", "phone"])
 def test_every_chain_of_the_ladder_can_be_made(target: str, tiny: Bundle) -> None:
-    for candidate in ladder(replace(FACTS, target=target)):
+    for candidate in ladder(replace(FACTS, target=target, litert=True)):
         if candidate.method is not None:
             check_chain(tiny, read_chain(candidate.method, candidate.options))
 
@@ -38,7 +38,7 @@ def test_every_chain_of_the_ladder_can_be_made(target: str, tiny: Bundle) -> Non
 @pytest.mark.parametrize("target", ["cpu", "phone"])
 def test_an_export_comes_after_what_it_is_an_export_of(target: str) -> None:
     seen: set[str] = set()
-    for candidate in ladder(replace(FACTS, target=target)):
+    for candidate in ladder(replace(FACTS, target=target, litert=True)):
         assert not candidate.of or candidate.of in seen
         seen.add(candidate.name)
 
@@ -51,6 +51,15 @@ def test_a_phone_has_executorch_and_no_openvino() -> None:
     dear = [candidate.dear for candidate in phone]
     assert dear == sorted(dear)
     assert "executorch" not in {candidate.runtime for candidate in ladder(FACTS)}
+
+
+def test_a_phone_has_litert_where_it_is_installed() -> None:
+    found = ladder(Facts(256, target="phone", litert=True))
+    names = [candidate.name for candidate in found if candidate.runtime == "litert"]
+    assert names == ["float-litert", "int8-litert"]
+    dear = [candidate.dear for candidate in found]
+    assert dear == sorted(dear)
+    assert "litert" not in {candidate.runtime for candidate in ladder(Facts(256, target="phone"))}
 
 
 def test_estimates_grow_with_photos_and_operations() -> None:

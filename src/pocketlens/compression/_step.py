@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.core.bundle import Bundle, write_bundle
-from pocketlens.core.session import Session
+from pocketlens.core.session import Input, Session
 from pocketlens.core.split import Split
 from pocketlens.extras import versions
 
@@ -126,13 +126,14 @@ def finish(
     precision: str,
     facts: Mapping[str, Any] | None = None,
     model: Mapping[str, Any] | None = None,
+    input: Input | None = None,
     packages: tuple[str, ...] = ("onnx", "onnxruntime", "torch"),
 ) -> Bundle:
     """Write the result as a child of `bundle`: same classes, same preprocessing.
 
     Args:
         facts: further lines for the lineage's configuration.
-        model: `manifest.model`, where it is not the parent's.
+        model, input: of the manifest, where they are not the parent's.
         packages: whose versions the lineage names.
     """
     lineage = bundle.child_lineage(method, {**asdict(config), **(facts or {})}, versions(*packages))
@@ -146,6 +147,7 @@ def finish(
         lineage=lineage,
         metrics=metric,
         model=bundle.manifest.model if model is None else model,
+        input=bundle.manifest.input if input is None else input,
     )
     return write_bundle(
         context.out,

@@ -17,6 +17,7 @@ RUNTIMES: Final = {
     "onnx": "ONNX Runtime",
     "openvino": "OpenVINO",
     "executorch": "ExecuTorch",
+    "litert": "LiteRT",
 }
 METRICS: Final = {
     "macro_f1": "macro F1",

@@ -1,4 +1,4 @@
-"""A .pte file in ExecuTorch's runtime: loaded, run, and silent.
+"""A .pte file in ExecuTorch's runtime: loaded and run.
 
 Of ExecuTorch 1.5: a method crashes the process once its program is gone, and it keeps the address
 of the pool of threads that it was loaded with.
@@ -6,21 +6,13 @@ of the pool of threads that it was loaded with.
 
 from __future__ import annotations
 
-import io
-import logging
-import os
-import re
-import sys
-import tempfile
 import threading
-import warnings
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr
 from typing import TYPE_CHECKING, Any, Final
 
 from pocketlens.core.bundle import Bundle
 from pocketlens.core.errors import BundleError
+from pocketlens.runtimes._quiet import first_line, quiet
 
 if TYPE_CHECKING:
     import torch
@@ -29,8 +21,6 @@ MODEL: Final = "model.pte"
 #: Held while a program runs or is loaded: neither the pool nor a program is for several callers.
 LOCK: Final = threading.Lock()
 _LOADED: Final[weakref.WeakSet[Program]] = weakref.WeakSet()
-#: A line of the runtime's own log: where in its source, and what.
-_NATIVE: Final = re.compile(r"^\[[\w.]+:\d+\] (.+)$")
 
 
 class Program:
@@ -99,51 +89,3 @@ def set_threads(number: int) -> None:
     for program in tuple(_LOADED):
         program.unload()
     native._unsafe_reset_threadpool(number)
-
-
-class _Descriptor(io.TextIOBase):
-    """Writes to the process's stderr, wherever that goes just then: a logger may keep it."""
-
-    def write(self, text: str) -> int:
-        os.write(2, text.encode(errors="replace"))
-        return len(text)
-
-
-@contextmanager
-def quiet() -> Iterator[Callable[[], str]]:
-    """Keep what ExecuTorch and its backends say of themselves from the user.
-
-    The runtime writes to Python's stderr, its backends to the process's. Both go to a file for the
-    time being, also of other threads. Gives a function that tells the runtime's last line: its
-    errors in Python are mere numbers.
-    """
-    root, disabled = logging.getLogger(), logging.root.manager.disable
-    level, handlers = root.level, root.handlers[:]
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as log:
-
-        def last_line() -> str:
-            log.seek(0)
-            lines = log.read().decode(errors="replace").splitlines()
-            told = [found[1] for line in lines if (found := _NATIVE.match(line))]
-            return told[-1][:200] if told else ""
-
-        try:
-            os.dup2(log.fileno(), 2)
-            logging.disable(logging.ERROR)
-            with warnings.catch_warnings(), redirect_stderr(_Descriptor()):
-                warnings.simplefilter("ignore")
-                yield last_line
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            logging.disable(disabled)
-            # Some backends set up logging for the whole process when they are imported.
-            root.setLevel(level)
-            root.handlers[:] = handlers
-
-
-def first_line(error: Exception) -> str:
-    """Of what a library says of an error, as much as fits into ours."""
-    return (str(error).strip() or "no reason given").splitlines()[0][:200]

@@ -25,7 +25,8 @@ from pocketlens.progress import say
 from pocketlens.runtimes import torch_int8
 from pocketlens.runtimes._executorch import BACKENDS, NNAPI, fit_biases, lower
 from pocketlens.runtimes._module import restore
-from pocketlens.runtimes._pte import LOCK, MODEL, Program, first_line, quiet, set_threads
+from pocketlens.runtimes._pte import LOCK, MODEL, Program, set_threads
+from pocketlens.runtimes._quiet import first_line, quiet
 
 EXTRA = "executorch"
 #: Runtimes whose bundles can be exported as they are.

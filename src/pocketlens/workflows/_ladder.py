@@ -64,6 +64,7 @@ class Facts:
         cores: to train with.
         max_drop: points of the metric that may be lost.
         thorough: what takes minutes, too.
+        litert: whether LiteRT is installed; few have it, so that it isn't tried and skipped.
     """
 
     num_images: int
@@ -73,13 +74,15 @@ class Facts:
     max_drop: float = 0.5
     thorough: bool = True
     target: Literal["cpu", "phone"] = "cpu"
+    litert: bool = False
 
 
 def ladder(facts: Facts) -> list[Candidate]:
     """Candidates in the order they are tried."""
     dear = _dear(facts) if facts.thorough else []
     if facts.target == "phone":  # OpenVINO has no phones
-        return [*_floats(), *_static(facts), *_executorch(facts), *dear]
+        files = [*_executorch(facts), *(_litert(facts) if facts.litert else ())]
+        return [*_floats(), *_static(facts), *files, *dear]
     made = [*_floats(), *_static(facts), *dear]
     whole: list[Candidate] = []
     for candidate in made:
@@ -119,6 +122,17 @@ def _executorch(facts: Facts) -> list[Candidate]:
             made_by="pt2e-static",
         ),
     ]  # fmt: skip
+
+
+def _litert(facts: Facts) -> list[Candidate]:
+    """The .tflite file, in float and in INT8."""
+    few = {"num_images": facts.num_images}
+    return [
+        Candidate("float-litert", "litert", precision="float32", seconds=15.0),
+        Candidate(
+            "int8-litert", "litert", "litert-static", few, seconds=20 + 0.03 * facts.num_images
+        ),
+    ]
 
 
 def _floats() -> list[Candidate]:

@@ -17,6 +17,7 @@ from pocketlens.core.gate import Goal, Limits
 from pocketlens.core.metrics import Metric
 from pocketlens.core.predictor import available_cores
 from pocketlens.core.split import halves
+from pocketlens.extras import installed
 from pocketlens.progress import say
 from pocketlens.workflows._calibrating import hash_calibration
 from pocketlens.workflows._candidates import Source, make, not_made
@@ -151,6 +152,7 @@ def _facts(parent: Bundle, hashed: Hashed, config: ShrinkConfig, threads: int) -
         config.max_drop,
         config.effort != "quick",
         config.target,
+        installed("litert"),
     )
 
 
