@@ -19,6 +19,7 @@ MODULES: Final = {
     "torchao": ("torch", "torchao"),
     "executorch": ("torch", "torchao", "executorch"),
     "track": ("tensorboard", "wandb", "mlflow"),
+    "video": ("cv2",),
     "scale": ("optuna", "sqlalchemy", "psycopg"),
 }
 
