@@ -123,8 +123,9 @@ def percent(probability: float) -> str:
     return f"{int(100 * probability + 1e-9)} %"
 
 
-def panel(image: Image.Image, height: int, colour: Colour = GROUND) -> Image.Image:
-    """The picture with room below it."""
-    canvas = Image.new("RGB", (image.width, image.height + height), colour)
-    canvas.paste(image)
+def panel(image: Image.Image, height: int, width: int = 0) -> Image.Image:
+    """The picture with room below it, and beside it where it is not as wide as that."""
+    size = (max(width, image.width), image.height + height)
+    canvas = Image.new("RGB", size, GROUND)
+    canvas.paste(image, ((size[0] - image.width) // 2, 0))
     return canvas

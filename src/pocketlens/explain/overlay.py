@@ -30,6 +30,8 @@ MIN_SIDE: Final = 480
 #: Boxes that get a label on the photo; more are numbered, and told below it.
 _MOST_PLATES: Final = 24
 _MOST_LINES: Final = 200
+#: Letters that a line needs at least; a narrower photo gets its answers below it.
+_NARROW: Final = 20
 
 
 def draw_overlay(
@@ -110,7 +112,7 @@ def _plates(
     shown: dict[str, str] | None,
 ) -> list[tuple[Area, list[Line]]] | None:
     """A label for each box, or None where they would cover each other."""
-    if len(rows) > _MOST_PLATES:
+    if len(rows) > _MOST_PLATES or image.width < _NARROW * letters:
         return None
     found: list[tuple[Area, list[Line]]] = []
     grown = [_grown(area, letters // 7 + 2) for area in visible]
@@ -155,8 +157,9 @@ def _tell_below(
         return image
     rest = max(0, len(lines) - _MOST_LINES)
     lines = lines[:_MOST_LINES]
-    columns = max(1, min(len(lines), image.width // (26 * letters)))
-    column = image.width / columns
+    wide = max(image.width, _NARROW * letters)
+    columns = max(1, min(len(lines), wide // (26 * letters)))
+    column = wide / columns
     high = 1.5 * letters
     cells = []
     for row, before in lines:
@@ -171,7 +174,7 @@ def _tell_below(
         for i in range(num_rows)
     ]
     below = round(sum(heights) + 0.8 * letters + (high if rest else 0))
-    canvas = panel(image, below)
+    canvas = panel(image, below, wide)
     draw = ImageDraw.Draw(canvas)
     y = image.height + 0.4 * letters
     for i, height in enumerate(heights):

@@ -106,7 +106,7 @@ def _opened(path: str) -> Iterator[Any]:
     if webcam is None and not os.path.isfile(path):
         raise UserError(f"{one_line(path)} doesn't exist; check the path")
     # What OpenCV and FFmpeg write to stderr themselves is not for the user.
-    cv2.setLogLevel(0)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     video = cv2.VideoCapture(int(webcam[1] or 0) if webcam else os.path.abspath(path))
     try:

@@ -24,8 +24,8 @@ from pocketlens.explain.fonts import Fonts
 from pocketlens.explain.overlay import draw_overlay
 from pocketlens.explain.pictures import thumbnail
 
-#: Pages of each contact sheet.
-PAGES: Final = 3
+#: Pages of each contact sheet: mistakes are looked through further than what went well.
+PAGES: Final[dict[State, int]] = {"wrong": 3, "unsure": 2, "right": 1, "sure": 1}
 #: Boxes of one photo that are drawn together; further ones would only hide it.
 _MOST_ROWS: Final = 500
 #: Photos that wait to be drawn: their pixels may be at hand only now (a video's frames).
@@ -134,14 +134,15 @@ class Telling:
             return
         kept = self._kept.setdefault(state, [])
         worth = row.certainty if state == "wrong" else -row.certainty
-        if len(kept) == PAGES * PER_PAGE and (worth, -self._number) < kept[0][:2]:
+        most = PAGES[state] * PER_PAGE
+        if len(kept) == most and (worth, -self._number) < kept[0][:2]:
             return
         small = None
         if isinstance(row.source, np.ndarray):  # a frame: its pixels are here only now
             small = thumbnail(Request(row.source, row.prediction.box), SIDE, margin=self._margin)
             row = row._replace(source="")
         entry = (worth, -self._number, row, small)
-        if len(kept) < PAGES * PER_PAGE:
+        if len(kept) < most:
             heapq.heappush(kept, entry)
         else:
             heapq.heappushpop(kept, entry)
@@ -184,6 +185,8 @@ def write_sheets(
             part = rows[start : start + PER_PAGE]
             title = f"{_TITLES[state]}: {start + 1} to {start + len(part)} of {numbers[state]:,}"
             name = f"{state}.png" if page == 1 else f"{state}-{page}.png"
-            contact_sheet(title, part, fonts, shown).save(folder / "sheets" / name)
+            # Photos hardly shrink in a PNG: harder trying would cost seconds for a tenth.
+            sheet = contact_sheet(title, part, fonts, shown)
+            sheet.save(folder / "sheets" / name, compress_level=1)
             written += 1
     return written
