@@ -20,7 +20,8 @@ from support.videos import write_video
 
 #: Names as in FAULTS 12, the likely answers first: the network says the last for light photos.
 HOSTILE = (
-    "..", "CON", "x" * 300, "case", "Case", "<script>alert(1)</script>", "타이레놀정 💊", "=cmd()|x",
+    "..", "CON", "x" * 300, "case", "Case", "<script>alert(1)</script>", "타이레놀정 💊",
+    "=cmd()|x",
 )  # fmt: skip
 GREY = {"dark": 20, "light": 235}
 

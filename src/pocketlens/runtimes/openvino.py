@@ -89,7 +89,18 @@ def open(bundle: Bundle, options: SessionOptions) -> Session:
             free.put(requests)
         return logits_NK
 
-    return run if batch.is_dynamic else in_fixed_batches(run, batch.get_length())
+    whole_run = run if batch.is_dynamic else in_fixed_batches(run, batch.get_length())
+    if options.streams > 1:
+        # OpenVINO's Python part sets itself up at the first answer, holding a lock of C++ while it
+        # waits for Python's: two first answers at once wait for each other for ever.
+        _answer_once(bundle, whole_run)
+    return whole_run
+
+
+def _answer_once(bundle: Bundle, run: Session) -> None:
+    spec = bundle.manifest.preprocess
+    black_HWC = np.zeros((spec.height, spec.width, 3), np.uint8)
+    run(np.stack([bundle.manifest.input.of(black_HWC, spec)] * 2))
 
 
 def _require_bfloat16(core: Any, where: Path) -> None:
