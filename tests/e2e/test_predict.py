@@ -86,6 +86,7 @@ def test_with_truth(bundle: Bundle, photos: Path, tmp_path: Path) -> None:
     assert len(list((tmp_path / "p" / "overlays").iterdir())) == done.num_overlays == 8
     page = Page((tmp_path / "p" / "report.html").read_text("utf-8"))
     assert "87.5 % of 8 answers are right" in page.text
+    assert str(tmp_path) not in page.text, "a page is passed on"
     assert all(image["alt"] for image in page.all("img"))
 
 

@@ -44,6 +44,11 @@ def contact_sheet(
         y = 44 + (i // columns) * (SIDE + _CAPTION + _GAP)
         draw.rectangle((x, y, x + SIDE - 1, y + SIDE - 1), (225, 228, 233))
         if image is not None:
+            times = SIDE // max(image.size)
+            if times > 1:  # of 32 pixels nothing could be seen
+                image = image.resize(
+                    (image.width * times, image.height * times), Image.Resampling.NEAREST
+                )
             page.paste(image, (x + (SIDE - image.width) // 2, y + (SIDE - image.height) // 2))
         square = 18
         draw.rectangle((x, y, x + square, y + square), COLOURS[row.state], (255, 255, 255))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -84,11 +84,23 @@ def render(
         shots={state: _shots(rows) for state, rows in pictures.items()},
         shown=shown,
         shown_classes=SHOWN_CLASSES,
+        short=_shortener(tally),
         image_url=image_url,
         facts=_format.facts({k: v for k, v in settings.items() if v is not None}),
         num_overlays=num_overlays,
         f=_format,
     )
+
+
+def _shortener(tally: Tally) -> Callable[[str], str]:
+    """Takes off the folder that all names share: a page that is passed on need not tell it."""
+    folders = {os.path.dirname(line.filename) for line in (*tally.lines, *tally.errors)}
+    try:
+        common = os.path.commonpath(folders)
+    except ValueError:  # none, or absolute ones beside relative ones
+        common = ""
+    before = f"{common.rstrip(os.sep)}{os.sep}" if common else ""
+    return lambda name: name.removeprefix(before)
 
 
 def headline(tally: Tally) -> str:
