@@ -172,7 +172,10 @@ class Predictor:
 
         if self.streams > 1:
             batches = batched(requests, self.batch_size)
-            work = lambda batch: self._answer(list(map(prepare, batch)))  # noqa: E731
+
+            def work(batch: list[Request]) -> list[Answer]:
+                return self._answer(list(map(prepare, batch)))
+
             for answers in run_ahead(work, batches, workers=self.streams, depth=2 * self.streams):
                 yield from answers
             return

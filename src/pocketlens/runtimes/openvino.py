@@ -89,7 +89,7 @@ def open(bundle: Bundle, options: SessionOptions) -> Session:
             free.put(requests)
         return logits_NK
 
-    whole_run = run if batch.is_dynamic else in_fixed_batches(run, batch.get_length())
+    whole_run: Session = run if batch.is_dynamic else in_fixed_batches(run, batch.get_length())
     if options.streams > 1:
         # OpenVINO's Python part sets itself up at the first answer, holding a lock of C++ while it
         # waits for Python's: two first answers at once wait for each other for ever.

@@ -131,7 +131,7 @@ def predict(
     target = Path(out)
     given = [images] if isinstance(images, str | os.PathLike) else list(images)
     opened = as_bundle(bundle)
-    read = [opened.path, *given, *([boxes] if boxes else []), *data_paths(truth)]
+    read: list[PathLike] = [opened.path, *given, *([boxes] if boxes else []), *data_paths(truth)]
     refuse_existing(target, overwrite=overwrite, inputs=read)
     inputs = gather(
         opened, given, boxes=boxes, truth=truth, split=split, every_s=every, max_frames=max_frames
@@ -223,8 +223,8 @@ def _write(run: _Run, folder: Path, threads: int | None, settings: dict[str, Any
     run.num_overlays = drawn.num_written
     pictures = telling.pictures()
     write_sheets(folder, pictures, run.tally.states, fonts, shown)
-    told = {"shown": shown, "settings": settings, "num_overlays": drawn.num_written}
-    text = render(run.tally, pictures, **told)
+    number = drawn.num_written
+    text = render(run.tally, pictures, shown=shown, settings=settings, num_overlays=number)
     write_text(folder / "report.html", text)
 
 
