@@ -34,7 +34,7 @@ def test_what_a_font_has(tmp_path) -> None:
     assert latin is not None
     assert cjk is not None
     assert latin.all_of("aÄßЖلا")
-    assert "가" not in latin
+    assert not latin.has("가")
     assert cjk.all_of("타이레놀정 500mg 漢字")
     cut = Path(LATIN).read_bytes()[:3000]
     for content in (b"", b"ttcf", b"\0\1\0\0" + b"\xff" * 40, cut):

@@ -23,14 +23,14 @@ class Covered(NamedTuple):
     starts: tuple[int, ...]
     ends: tuple[int, ...]
 
-    def __contains__(self, char: object) -> bool:
-        assert isinstance(char, str)
+    def has(self, char: str) -> bool:
+        """Whether this character can be drawn."""
         at = bisect_right(self.starts, ord(char)) - 1
         return at >= 0 and ord(char) <= self.ends[at]
 
     def all_of(self, text: Iterable[str]) -> bool:
         """Whether all these characters can be drawn."""
-        return all(char in self for char in text)
+        return all(map(self.has, text))
 
 
 def covered(path: str | os.PathLike[str], index: int = 0) -> Covered | None:
