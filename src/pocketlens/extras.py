@@ -20,6 +20,7 @@ MODULES: Final = {
     "executorch": ("torch", "torchao", "executorch"),
     "litert": ("torch", "litert_torch", "ai_edge_quantizer", "ai_edge_litert"),
     "track": ("tensorboard", "wandb", "mlflow"),
+    "video": ("cv2",),
     "scale": ("optuna", "sqlalchemy", "psycopg"),
     "gradcam": ("torch", "pytorch_grad_cam"),
 }

@@ -16,7 +16,7 @@ from pocketlens.core.errors import ImageError, UserError
 from pocketlens.core.predictor import Predictor, Request, available_cores, read_bytes
 from pocketlens.core.preprocess import Preprocess
 from pocketlens.core.session import FakeSession
-from pocketlens.workflows.predict import to_dict
+from pocketlens.workflows._predict_files import to_dict
 
 #: The input is the pixels divided by 255, so that a fake network can read colours from it.
 PLAIN = Preprocess(8, 8, "stretch", mean=(0, 0, 0), std=(1, 1, 1))

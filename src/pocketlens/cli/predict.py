@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from pocketlens.cli._options import Json, MapMethod, Out, Overwrite, Threads, print_json
+from pocketlens.core.errors import UserError
+
+Share = Annotated[float, Parameter(validator=validators.Number(gte=0, lte=1))]
 
 
 def run(
@@ -16,19 +19,25 @@ def run(
     *images: str,
     out: Out,
     boxes: Path | None = None,
+    truth: Path | None = None,
+    split: Literal["test", "val", "all"] | None = None,
+    unsure_below: Share | None = None,
     top_k: int = 5,
+    overlays: str = "100",
     gradcam: Annotated[bool, Parameter(negative="")] = False,
     map_method: MapMethod | None = None,
     maps: int | None = None,
+    every: float = 1.0,
+    max_frames: int | None = None,
     max_megapixels: float = 200,
     threads: Threads = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Predict images, folders or patterns.
+    """Predict images, folders, patterns, CSV tables, videos or a webcam.
 
-    Leaves predictions.csv and predictions.json in OUT. An image that can't be read is a row with
-    its error.
+    Leaves predictions.csv, predictions.json, report.html, contact sheets and overlays (photos with
+    their answers) in OUT. An image that can't be read is a row with its error.
 
     Example: `pocketlens predict runs/b/best photos/ 'more/*.jpg' --out predicted`
 
@@ -37,12 +46,22 @@ def run(
     bundle
         The bundle to predict with.
     images
-        Files, folders (searched to the bottom) or patterns.
+        Files, folders (searched to the bottom), patterns, CSV tables with a column of images (and
+        perhaps of boxes and labels), videos, or `webcam` (`webcam:1` for the second).
     boxes
         Boxes to predict, each a row: JSON {name: [[x, y, width, height], …]} in pixels, or COCO,
         AI-Hub, VOC or YOLO annotations (a file or a folder).
+    truth
+        Labelled data that says what is right. Where no images are named, its photos are predicted.
+    split
+        Part of the photos of --truth, by the split that the bundle remembers; default: test.
+    unsure_below
+        Probability, 0 to 1, below which an answer counts as unsure; default: 0.5 where a photo has
+        one label, none where it can have several, which have thresholds of their own.
     top_k
         Classes named for each image in predictions.json.
+    overlays
+        Photos to draw with their answers: the first so many, all or none.
     gradcam
         Also draw where on each photo the answer comes from, into OUT/maps.
     map_method
@@ -51,22 +70,29 @@ def run(
         runtime can do.
     maps
         At most so many photos get maps; default: all.
+    every
+        Seconds between two frames of a video.
+    max_frames
+        Frames of each video; default: all, 60 of a webcam.
     max_megapixels
         Larger images are refused before they are decoded.
     """
-    from pocketlens.core.errors import UserError
     from pocketlens.workflows.predict import predict
 
-    if not gradcam and (map_method is not None or maps is not None):
-        raise UserError("--map-method and --maps say how maps are drawn; add --gradcam")
     result = predict(
         bundle,
         images,
         out=out,
         boxes=boxes,
+        truth=truth,
+        split=split,
+        unsure_below=unsure_below,
         top_k=top_k,
+        overlays=_overlays(overlays),
         maps=(map_method or "auto") if gradcam else None,
         max_maps=maps,
+        every=every,
+        max_frames=max_frames,
         max_megapixels=max_megapixels,
         threads=threads,
         overwrite=overwrite,
@@ -78,4 +104,20 @@ def run(
     print(f"{result.num_images} {kind}, {result.num_errors} could not be used")
     for name, reason in list(result.errors.items())[:10]:
         print(f"  {name}: {reason}")
+    if result.num_unsure:
+        print(f"{result.num_unsure} unsure")
+    if result.num_known:
+        share = 100 * result.num_right / result.num_known
+        print(f"{result.num_right} of {result.num_known} right ({share:.1f} %)")
+    if result.num_overlays and overlays != "all":
+        print(f"{result.num_overlays} overlays drawn (--overlays all draws every photo)")
     print(out / "predictions.csv")
+    print(out / "report.html")
+
+
+def _overlays(text: str) -> int | Literal["all"]:
+    if text in ("all", "none"):
+        return "all" if text == "all" else 0
+    if text.isdecimal():
+        return int(text)
+    raise UserError(f"--overlays must be a number, all or none, not {text}")

@@ -92,15 +92,20 @@ class Predictor:
         session: Session,
         *,
         batch_size: int = 8,
+        streams: int = 1,
         fitted: Fitted | None = None,
     ) -> None:
         """Open for use.
 
         Args:
+            streams: calls that the session takes at a time. With several, each thread takes a
+                batch all the way from the file to the logits, so that no core waits for another.
             fitted: gives what `decode` and `fit` of the preprocessing would, from where it is
                 kept already.
         """
         assert batch_size >= 1
+        assert streams >= 1
+        self.streams = streams
         self.manifest = manifest
         self.batch_size = batch_size
         self._fitted = fitted
@@ -159,30 +164,43 @@ class Predictor:
     ) -> Iterator[Answer]:
         """Logits for any number of requests, in order, decoding ahead in threads."""
 
-        def prepare(request: Request) -> NDArray[Any] | str:
+        def prepare(request: Request) -> tuple[Request, NDArray[Any] | str]:
             try:
-                return self.prepare(request, max_pixels=max_pixels)
+                return request, self.prepare(request, max_pixels=max_pixels)
             except ImageError as error:
-                return str(error)
+                return request, str(error)
 
-        def keep(request: Request) -> tuple[Request, NDArray[Any] | str]:
-            return request, prepare(request)
+        if self.streams > 1:
+            batches = batched(requests, self.batch_size)
 
+            def work(batch: list[Request]) -> list[Answer]:
+                return self._answer(list(map(prepare, batch)))
+
+            for answers in run_ahead(work, batches, workers=self.streams, depth=2 * self.streams):
+                yield from answers
+            return
         workers = max(2, available_cores())
-        ahead = run_ahead(keep, requests, workers=workers, depth=2 * self.batch_size + workers)
+        ahead = run_ahead(prepare, requests, workers=workers, depth=2 * self.batch_size + workers)
         for batch in batched(ahead, self.batch_size):
-            inputs = [value for _, value in batch if not isinstance(value, str)]
-            logits: Iterator[NDArray[np.float32]]
-            logits = iter(self.logits(np.stack(inputs)) if inputs else ())
-            for request, value in batch:
-                if isinstance(value, str):
-                    yield Answer(request, None, value)
-                    continue
-                row = next(logits)
-                if np.isfinite(row).all():
-                    yield Answer(request, row, None)
-                else:
-                    yield Answer(request, None, "the network answered with NaN or infinity", True)
+            yield from self._answer(batch)
+
+    def _answer(self, batch: Sequence[tuple[Request, NDArray[Any] | str]]) -> list[Answer]:
+        """What the network says of a batch; a text instead of an input is the reason for none."""
+        inputs = [value for _, value in batch if not isinstance(value, str)]
+        logits: Iterator[NDArray[np.float32]]
+        logits = iter(self.logits(np.stack(inputs)) if inputs else ())
+        answers = []
+        for request, value in batch:
+            if isinstance(value, str):
+                answers.append(Answer(request, None, value))
+                continue
+            row = next(logits)
+            if np.isfinite(row).all():
+                answers.append(Answer(request, row, None))
+            else:
+                reason = "the network answered with NaN or infinity"
+                answers.append(Answer(request, None, reason, True))
+        return answers
 
     def prepare(self, request: Request, *, max_pixels: int = MAX_PIXELS) -> NDArray[Any]:
         """What the session is given of one request: `input_CHW`, or else as `manifest.input` says.
@@ -204,7 +222,7 @@ class Predictor:
         preprocess = self.manifest.preprocess
         source, box = request
         if not isinstance(source, np.ndarray):
-            return preprocess.fit(preprocess.decode(read_bytes(source), box, max_pixels=max_pixels))
+            return preprocess.read(read_bytes(source), box, max_pixels=max_pixels)
         if source.ndim != 3 or source.shape[2] != 3 or source.dtype != np.uint8:
             raise ImageError("pixels must be an RGB array HWC of uint8")
         if not source.size:

@@ -101,7 +101,17 @@ class Preprocess:
         self, data: bytes, box: Box | None = None, *, max_pixels: int = MAX_PIXELS
     ) -> NDArray[np.float32]:
         """The whole way: a file's bytes, optionally a box, to `input_CHW`, float32."""
-        return self.normalize(self.fit(self.decode(data, box, max_pixels=max_pixels)))
+        return self.normalize(self.read(data, box, max_pixels=max_pixels))
+
+    def read(
+        self, data: bytes, box: Box | None = None, *, max_pixels: int = MAX_PIXELS
+    ) -> NDArray[np.uint8]:
+        """What `fit(decode(…))` gives, without a copy of all the photo's pixels in between.
+
+        Raises:
+            ImageError: as `decode`.
+        """
+        return self._fit(self._decode(data, box, max_pixels))
 
     def decode(
         self, data: bytes, box: Box | None = None, *, max_pixels: int = MAX_PIXELS
@@ -111,17 +121,20 @@ class Preprocess:
         Raises:
             ImageError: the image can't be read, or the box has no area inside it.
         """
+        return to_array(self._decode(data, box, max_pixels))
+
+    def _decode(self, data: bytes, box: Box | None, max_pixels: int) -> Image.Image:
         shrink, size = 1, None
         if self.draft:
             size = image_size(data)
             shrink = self._shrink(size, box)
         image = decode_image(data, max_pixels=max_pixels, shrink=shrink)
         if box is None:
-            return to_array(image)
+            return image
         edges = self._edges(box, size or image.size)
         if size is not None and image.size != size:
             edges = _scaled(edges, size, image.size)
-        return to_array(image.crop(edges))
+        return image.crop(edges)
 
     def crop(self, image_HWC: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
         """Cut decoded pixels to a box with its margin, as `decode` does."""
@@ -130,7 +143,9 @@ class Preprocess:
 
     def fit(self, image_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The geometric step: any size to `height` x `width`, still uint8."""
-        image = Image.fromarray(np.ascontiguousarray(image_HWC))
+        return self._fit(Image.fromarray(np.ascontiguousarray(image_HWC)))
+
+    def _fit(self, image: Image.Image) -> NDArray[np.uint8]:
         width, height = self._scaled_size(image.size)
         image = self._resample(image, width, height)
         if self.resize == "stretch":
@@ -160,9 +175,12 @@ class Preprocess:
 
         A table of the 256 possible values gives the formula's very result, faster.
         """
-        input_CHW = np.empty((3, *image_HWC.shape[:2]), dtype=np.float32)
+        image_CHW = np.ascontiguousarray(image_HWC.transpose(2, 0, 1))
+        input_CHW = np.empty(image_CHW.shape, dtype=np.float32)
         for channel in range(3):
-            np.take(self._table[channel], image_HWC[..., channel], out=input_CHW[channel])
+            # Bytes index 256 values: none is ever clipped, and none need be looked at for it.
+            table, pixels_HW = self._table[channel], image_CHW[channel]
+            np.take(table, pixels_HW, out=input_CHW[channel], mode="clip")
         return input_CHW
 
     def to_dict(self) -> dict[str, Any]:

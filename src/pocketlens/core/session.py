@@ -73,9 +73,17 @@ class Activations:
 
 @dataclass(frozen=True)
 class SessionOptions:
-    """How a runtime is opened. `threads` None: as many as this process may use cores."""
+    """How a runtime is opened.
+
+    Attributes:
+        threads: of the processor, for all calls together; None: as many as this process may use
+            cores.
+        streams: calls that will be under way at the same time, which share the threads out. Only
+            a runtime whose module says `STREAMS = True` takes more than one.
+    """
 
     threads: int | None = None
+    streams: int = 1
 
 
 @dataclass

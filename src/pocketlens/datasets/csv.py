@@ -97,7 +97,7 @@ def read(root: Path, config: Config) -> Dataset:
         with table.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.reader(file, delimiter=delimiter)
             next(rows, None)
-            photos = _Photos(table.parent, findings)
+            photos = Photos(table.parent, findings)
             samples = list(_samples(photos, rows, columns, findings))
     except OSError as error:
         raise DataError(f"{table} can't be read: {error.strerror}") from error
@@ -156,7 +156,7 @@ def _columns(table: Path, names: Sequence[str], config: Config) -> _Columns:
 
 
 def _samples(
-    photos: _Photos, rows: Iterator[list[str]], columns: _Columns, findings: Findings
+    photos: Photos, rows: Iterator[list[str]], columns: _Columns, findings: Findings
 ) -> Iterator[Sample]:
     """Samples in the order of the rows; equal texts are one object, so 100,000 rows stay small."""
     labels_of: dict[str, tuple[str, ...]] = {}
@@ -238,7 +238,7 @@ def _united(samples: list[Sample], findings: Findings) -> list[Sample]:
     return kept
 
 
-class _Photos:
+class Photos:
     """Finds a row's photo: at its path, else anywhere below by its name or stem."""
 
     def __init__(self, root: Path, findings: Findings) -> None:

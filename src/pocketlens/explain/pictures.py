@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Sequence
 
+import numpy as np
 from PIL import Image
 
 from pocketlens.core.errors import ImageError
@@ -18,10 +19,13 @@ _QUALITY = 72
 def thumbnail(request: Request, side: int, *, margin: float = 0.0) -> Image.Image | None:
     """A sample shrunk to fit a square, in its own shape; None if it can't be read."""
     source, box = request
-    assert isinstance(source, str)
     spec = Preprocess(side, side, box_margin=margin)
     try:
-        image = Image.fromarray(spec.decode(read_bytes(source), box))
+        if isinstance(source, np.ndarray):
+            pixels = source if box is None else spec.crop(source, box)
+        else:
+            pixels = spec.decode(read_bytes(source), box)
+        image = Image.fromarray(np.ascontiguousarray(pixels))
     except ImageError:
         return None
     image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)

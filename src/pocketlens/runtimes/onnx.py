@@ -29,6 +29,7 @@ from pocketlens.runtimes._places import with_places
 from pocketlens.runtimes._providers import Backend, check_taken, wanted
 
 EXTRA = ""
+STREAMS: Final = True
 MODEL: Final = "model.onnx"
 #: Runtimes whose bundles can be exported as they are.
 EXPORTS_FROM: Final = ("torch", "onnx")
@@ -129,7 +130,8 @@ def _ort_session(bundle: Bundle, model: str | bytes, options: SessionOptions) ->
     import onnxruntime as ort
 
     settings = ort.SessionOptions()
-    settings.intra_op_num_threads = options.threads or available_cores()
+    threads = options.threads or available_cores()
+    settings.intra_op_num_threads = max(1, threads // options.streams)
     settings.inter_op_num_threads = 1
     settings.log_severity_level = 3
     backend = bundle.manifest.backend

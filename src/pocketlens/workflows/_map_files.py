@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from pocketlens.core.bundle import Bundle
 from pocketlens.core.decode import MAX_PIXELS
 from pocketlens.core.directory import write_text
-from pocketlens.core.errors import UserError
 from pocketlens.core.explained import SCHEMA
 from pocketlens.core.predictor import Predictor, Request
 from pocketlens.core.text import one_line, safe_filename
@@ -29,9 +29,8 @@ def write_maps(
     folder: Path,
     bundle: Bundle,
     predictor: Predictor,
-    requests: Iterable[Request],
+    named: Sequence[tuple[str, Request]],
     method: str = "auto",
-    most: int | None = None,
     *,
     threads: int | None = None,
     max_pixels: int = MAX_PIXELS,
@@ -42,28 +41,26 @@ def write_maps(
     `predictions.csv` tells of it.
 
     Args:
+        named: requests with the names of their rows.
         method: see `workflows.maps`; `auto` takes the best that the bundle's runtime can do.
-        most: of this many requests only, the first ones.
 
     Returns:
         What was done: method, layer, settings, number of photos.
 
     Raises:
-        UserError: the method can't be had of this bundle, or `most` is below 1.
+        UserError: the method can't be had of this bundle.
         MissingExtraError: what it needs isn't installed.
     """
-    if most is not None and most < 1:
-        raise UserError("--maps must be at least 1")
-    asked = list(requests)
-    chosen = asked if most is None else asked[:most]
     maps = Maps(bundle, predictor, method, threads=threads)
     say(f"maps: {maps.words}")
-    if len(chosen) > _MANY:
-        warn(f"drawing maps of {len(chosen):,} photos; --maps 100 draws the first hundred only")
+    if len(named) > _MANY:
+        warn(f"drawing maps of {len(named):,} photos; --maps 100 draws the first hundred only")
     folder.mkdir()
     listed = []
-    found = maps.of(chosen, max_pixels=max_pixels)
-    for number, mapped in enumerate(track(found, "drawing maps", len(chosen)), 1):
+    found = maps.of([request for _, request in named], max_pixels=max_pixels)
+    for number, mapped in enumerate(track(found, "drawing maps", len(named)), 1):
+        name = named[number - 1][0]
+        mapped = replace(mapped, prediction=replace(mapped.prediction, filename=name))
         if not mapped.maps or mapped.image_HWC is None:
             continue
         name = picture_name(number, mapped.prediction.filename)
@@ -72,7 +69,7 @@ def write_maps(
         listed.append(_entry(mapped, name))
     done = {
         "asked": method, "method": maps.method, "layer": maps.layer, "how": maps.words,
-        "num_photos": len(listed), "num_requests": len(asked),
+        "num_photos": len(listed),
     }  # fmt: skip
     values = {"schema": SCHEMA, **done, "bundle_id": bundle.id, "top_share": TOP_SHARE}
     write_text(

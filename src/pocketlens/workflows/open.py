@@ -24,6 +24,7 @@ def load(
     *,
     threads: int | None = None,
     batch_size: int = 8,
+    streams: int = 1,
     fitted: Fitted | None = None,
 ) -> Predictor:
     """Open a bundle for predictions, in the runtime it was made for.
@@ -33,6 +34,8 @@ def load(
     Args:
         threads: processor threads of the runtime; all cores by default.
         batch_size: images the network is given at a time.
+        streams: batches to work on at the same time, which share the threads out; runtimes that
+            take one call at a time are given one.
         fitted: see `Predictor`.
 
     Raises:
@@ -46,7 +49,11 @@ def load(
             f"{opened.path} is made for the runtime {runtime!r}, which this pocketlens doesn't "
             f"have (it has {', '.join(plugins.names('runtimes'))}); update pocketlens"
         )
-    session = plugins.load("runtimes", runtime).open(opened, SessionOptions(threads))
-    predictor = Predictor(opened.manifest, session, batch_size=batch_size, fitted=fitted)
+    plugin = plugins.load("runtimes", runtime)
+    streams = streams if getattr(plugin, "STREAMS", False) else 1
+    session = plugin.open(opened, SessionOptions(threads, streams))
+    predictor = Predictor(
+        opened.manifest, session, batch_size=batch_size, streams=streams, fitted=fitted
+    )
     warn_where_answers_differ(opened, predictor)
     return predictor

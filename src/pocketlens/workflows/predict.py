@@ -1,30 +1,43 @@
-"""`predict`: answers for files, folders and patterns, as CSV and JSON."""
+"""`predict`: answers for files, folders, patterns, tables and videos, and pictures of them."""
 
 from __future__ import annotations
 
-import csv
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal, Protocol
 
-from pocketlens.core.dataset import LABEL_SEPARATOR
+from pocketlens.core.bundle import Bundle
 from pocketlens.core.decode import MAX_PIXELS
 from pocketlens.core.directory import new_directory, refuse_existing, write_text
 from pocketlens.core.errors import UserError
-from pocketlens.core.predictor import Prediction, Predictor, Request, available_cores
-from pocketlens.core.text import csv_cell
+from pocketlens.core.judged import UNSURE_BELOW, Judged, judge
+from pocketlens.core.predictor import ImageSource, Prediction, Predictor, Request, available_cores
+from pocketlens.core.tally import Tally
+from pocketlens.explain.fonts import Fonts
 from pocketlens.extras import versions
 from pocketlens.progress import track, warn
+from pocketlens.reports._predictions import render
 from pocketlens.workflows._map_files import write_maps
-from pocketlens.workflows.boxes import match_boxes, read_boxes
-from pocketlens.workflows.images import find_images
+from pocketlens.workflows._parts import Part
+from pocketlens.workflows._predict_files import Tables
+from pocketlens.workflows._predict_inputs import Inputs, Item, gather
+from pocketlens.workflows._predict_pictures import Overlays, Telling, shown_names, write_sheets
+from pocketlens.workflows.data import DataLike, data_paths
+from pocketlens.workflows.images import PathLike
 from pocketlens.workflows.maps import choose
 from pocketlens.workflows.open import BundleLike, as_bundle, load
 
-PathLike = str | os.PathLike[str]
+#: Photos that are drawn where nothing is said: drawing one costs as much as predicting several.
+OVERLAYS: Final = 100
+_MAX_ERRORS: Final = 1000
+#: Photos from which on each core takes batches of its own.
+_MANY: Final = 64
+_MAX_STREAMS: Final = 16
 
 
 @dataclass(frozen=True)
@@ -34,12 +47,17 @@ class Predicted:
     Attributes:
         num_images: rows: images, or boxes of them.
         errors: file name -> reason, the first thousand.
+        num_known: rows whose truth is known; `num_right` of these.
     """
 
     out: Path
     num_images: int
     num_errors: int
     errors: dict[str, str]
+    num_unsure: int = 0
+    num_known: int = 0
+    num_right: int = 0
+    num_overlays: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """The object that `--json` prints."""
@@ -48,34 +66,60 @@ class Predicted:
             "num_images": self.num_images,
             "num_errors": self.num_errors,
             "errors": self.errors,
+            "num_unsure": self.num_unsure,
+            "num_known": self.num_known,
+            "num_right": self.num_right,
+            "num_overlays": self.num_overlays,
         }
+
+
+class Consumer(Protocol):
+    """Takes rows one by one, in order; holds no more of them than it must."""
+
+    def take(self, row: Judged) -> None:
+        """Use a row."""
+        ...
 
 
 def predict(
     bundle: BundleLike,
-    images: PathLike | Sequence[PathLike],
+    images: PathLike | Sequence[PathLike] = (),
     *,
     out: PathLike,
     boxes: PathLike | None = None,
+    truth: DataLike | None = None,
+    split: Part | None = None,
     top_k: int = 5,
+    unsure_below: float | None = None,
+    overlays: int | Literal["all"] = OVERLAYS,
     maps: str | None = None,
     max_maps: int | None = None,
+    every: float = 1.0,
+    max_frames: int | None = None,
     max_megapixels: float = MAX_PIXELS / 1e6,
     threads: int | None = None,
     overwrite: bool = False,
 ) -> Predicted:
-    """Predict images and write `predictions.csv`, `predictions.json` and `config.json`.
+    """Predict images: tables, overlays, contact sheets and a report.
 
     Rows are written as they come, so memory stays flat. An image that can't be read is a row
     with its error.
 
     Args:
-        images: files, folders (searched to the bottom) or patterns such as `photos/*.jpg`.
+        images: files, folders (searched to the bottom), patterns such as `photos/*.jpg`, CSV
+            tables with a column of images (and perhaps of boxes and labels), videos, `webcam`.
         boxes: what `boxes.read_boxes` reads; each box is a row, an image without one is a row
             with an error.
+        truth: labelled data that says what is right; its own photos are predicted where no
+            images are named, by default those of its part `split` = `test`.
         top_k: classes named for each image in the JSON.
+        unsure_below: probability, 0 to 1, below which an answer counts as unsure. None: 0.5
+            where there is one label, below which all others together are more probable.
+        overlays: photos to draw with their answers, the first so many, or all.
         maps: a method of `workflows.maps`: also draw where answers come from, into `out/maps`.
-        max_maps: of at most so many requests.
+        max_maps: of at most so many rows.
+        every: seconds of a video between two frames.
+        max_frames: of each video.
         max_megapixels: larger images are refused before they are decoded.
 
     Raises:
@@ -84,166 +128,175 @@ def predict(
     """
     if top_k < 1 or not max_megapixels > 0:
         raise UserError("--top-k and --max-megapixels must be above 0")
+    if unsure_below is not None and not 0 <= unsure_below <= 1:
+        raise UserError("--unsure-below must be from 0 to 1")
+    if not every > 0 or (max_frames is not None and max_frames < 1):
+        raise UserError("--every and --max-frames must be above 0")
+    if max_maps is not None and max_maps < 1:
+        raise UserError("--maps must be at least 1")
+    if overlays != "all" and overlays < 0:
+        raise UserError("--overlays must be a number, all or none")
     target = Path(out)
     given = [images] if isinstance(images, str | os.PathLike) else list(images)
     opened = as_bundle(bundle)
-    refuse_existing(
-        target, overwrite=overwrite, inputs=[opened.path, *given, *([boxes] if boxes else [])]
+    read: list[PathLike] = [opened.path, *given, *([boxes] if boxes else []), *data_paths(truth)]
+    refuse_existing(target, overwrite=overwrite, inputs=read)
+    inputs = gather(
+        opened, given, boxes=boxes, truth=truth, split=split, every_s=every, max_frames=max_frames
     )
-    if not given:
-        raise UserError("name the images to predict: files, folders or patterns")
-    files = find_images(given)
-    if maps is not None:
-        choose(maps, [opened])  # before any work is done
-    if boxes is None and opened.manifest.preprocess.box_margin:
+    if boxes is None and truth is None and opened.manifest.preprocess.box_margin:
         warn(
             f"{opened.path.name} was trained on boxes cut out of photos; whole photos are another "
             "thing to it: name boxes by --boxes"
         )
-    requests = _requests(files, boxes)
-    count = _Count()
-    with (
-        load(opened, threads=threads) as predictor,
-        new_directory(target, overwrite=overwrite) as folder,
-    ):
-        found = _predictions(predictor, requests, round(max_megapixels * 1e6))
-        _write(folder, predictor, count.watch(track(found, "predicting", len(requests))), top_k)
-        mapped = None
-        if maps is not None:
-            asked = (request for request in requests if isinstance(request, Request))
-            pixels = round(max_megapixels * 1e6)
-            mapped = write_maps(
-                folder / "maps", opened, predictor, asked, maps, max_maps,
-                threads=threads, max_pixels=pixels,
-            )  # fmt: skip
-        settings = {
-            "bundle": opened.path.name,
-            "bundle_id": opened.id,
-            "boxes": None if boxes is None else Path(boxes).name,
-            "top_k": top_k,
-            "maps": mapped,
-            "max_megapixels": max_megapixels,
-            "threads": threads or available_cores(),
-            "versions": versions("onnxruntime", "torch", "pillow"),
-        }
+    if maps is not None:
+        choose(maps, [opened])  # before any work is done
+        if inputs.has_frames and max_maps is None:
+            raise UserError("frames are held until their maps are drawn: say of how many by --maps")
+    settings = {
+        "bundle": opened.path.name,
+        "bundle_id": opened.id,
+        "boxes": None if boxes is None else Path(boxes).name,
+        "truth": inputs.words or None,
+        "top_k": top_k,
+        "unsure_below": _limit(opened, unsure_below),
+        "overlays": overlays,
+        "maps": maps,
+        "every": every if inputs.has_frames else None,
+        "max_megapixels": max_megapixels,
+        "threads": threads or available_cores(),
+        "versions": versions("onnxruntime", "torch", "pillow"),
+    }
+    pixels = round(max_megapixels * 1e6)
+    run = _Run(opened, inputs, top_k, unsure_below, overlays, maps, max_maps, pixels)
+    with new_directory(target, overwrite=overwrite) as folder:
+        _write(run, folder, threads, settings)
         write_text(folder / "config.json", json.dumps(settings, indent=1) + "\n")
-    if count.errors and count.num_errors == count.num_images:
-        name, reason = next(iter(count.errors.items()))
+    tally = run.tally
+    result = Predicted(
+        target,
+        tally.num_rows,
+        tally.number("error"),
+        run.errors,
+        tally.number("unsure"),
+        tally.num_known,
+        tally.num_right,
+        run.num_overlays,
+    )
+    if result.errors and result.num_errors == result.num_images:
+        name, reason = next(iter(result.errors.items()))
         raise UserError(
-            f"none of {count.num_images} images can be used; the first, {name}: {reason} "
+            f"none of {result.num_images} images can be used; the first, {name}: {reason} "
             f"(all reasons are in {target / 'predictions.csv'})"
         )
-    return Predicted(target, count.num_images, count.num_errors, count.errors)
+    return result
 
 
-def _requests(files: list[str], boxes: PathLike | None) -> list[Request | str]:
-    """What to predict; the name alone of a file that has no box although boxes are given."""
-    if boxes is None:
-        return list(map(Request, files))
-    requests: list[Request | str] = []
-    for file, found in zip(files, match_boxes(files, read_boxes(boxes)), strict=True):
-        requests += [Request(file, box) for box in found] or [file]
-    return requests
+@dataclass
+class _Run:
+    """One run: what it was asked, and what is told of it at the end."""
+
+    bundle: Bundle
+    inputs: Inputs
+    top_k: int
+    unsure_below: float | None
+    overlays: int | Literal["all"]
+    maps: str | None
+    max_maps: int | None
+    max_pixels: int
+    errors: dict[str, str] = field(default_factory=dict)
+    num_overlays: int = 0
+    mapped: list[tuple[str, Request]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.tally = Tally(self.bundle.manifest.task)
+
+    def take(self, row: Judged) -> None:
+        """Count a row, and keep its error."""
+        self.tally.take(row)
+        found = row.prediction
+        if self.maps is not None and found.error is None and self._wants_more():
+            self.mapped.append((found.filename, Request(row.source, found.box)))
+        if found.error is not None and len(self.errors) < _MAX_ERRORS:
+            box = "" if found.box is None else f" box {found.box}"
+            self.errors[found.filename + box] = found.error
+
+    def _wants_more(self) -> bool:
+        return self.max_maps is None or len(self.mapped) < self.max_maps
 
 
-def _predictions(
-    predictor: Predictor, requests: list[Request | str], max_pixels: int
-) -> Iterator[Prediction]:
-    asked = (request for request in requests if isinstance(request, Request))
-    answers = predictor.stream(asked, max_pixels=max_pixels)
-    for request in requests:
-        if isinstance(request, Request):
-            yield next(answers)
-        else:
-            yield Prediction(request, predictor.classes, error="no box is given for this image")
-
-
-class _Count:
-    """Counts answers as they pass."""
-
-    def __init__(self) -> None:
-        self.num_images = 0
-        self.num_errors = 0
-        self.errors: dict[str, str] = {}
-
-    def watch(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
-        for prediction in predictions:
-            self.num_images += 1
-            if prediction.error is not None:
-                self.num_errors += 1
-                if len(self.errors) < 1000:
-                    box = "" if prediction.box is None else f" box {prediction.box}"
-                    self.errors[prediction.filename + box] = prediction.error
-            yield prediction
-
-
-def _write(
-    folder: Path, predictor: Predictor, predictions: Iterable[Prediction], top_k: int
-) -> None:
-    classes = predictor.classes
-    multi = predictor.manifest.task == "multi_label"
-    names = ("labels", "scores") if multi else ("predicted_class", "predicted_label", "confidence")
-    # File names may hold bytes that are no UTF-8.
-    with (
-        (folder / "predictions.csv").open(
-            "w", newline="", encoding="utf-8", errors="surrogateescape"
-        ) as table,
-        # In JSON the same bytes, which are no UTF-8, become an escape that JSON knows.
-        (folder / "predictions.json").open(
-            "w", encoding="utf-8", errors="backslashreplace"
-        ) as objects,
-    ):
-        writer = csv.writer(table)
-        probabilities = [f"prob_{name}" for name in classes]
-        writer.writerow(["filename", *names, *probabilities, "box", "error"])
-        separator = "["
-        for prediction in predictions:
-            writer.writerow(_csv_row(prediction, multi, len(classes)))
-            objects.write(
-                f"{separator}\n{json.dumps(to_dict(prediction, top_k), ensure_ascii=False)}"
+def _write(run: _Run, folder: Path, threads: int | None, settings: dict[str, Any]) -> None:
+    """Send the rows past all that use them, one after the other."""
+    manifest = run.bundle.manifest
+    fonts, shown = Fonts(warn), shown_names(manifest)
+    telling = Telling(manifest)
+    most = None if run.overlays == "all" else run.overlays
+    with ExitStack() as stack:
+        predictor = stack.enter_context(_open(run, threads))
+        tables = Tables(folder, predictor, run.top_k)
+        stack.callback(tables.close)
+        drawn = Overlays(folder, most, fonts, shown, run.max_pixels)
+        stack.callback(drawn.close)
+        consumers: tuple[Consumer, ...] = (tables, run, telling, drawn)
+        rows = _rows(predictor, run)
+        for row in track(rows, "predicting", run.inputs.number):
+            for consumer in consumers:
+                consumer.take(row)
+        if run.maps is not None:
+            settings["maps"] = write_maps(
+                folder / "maps",
+                run.bundle,
+                predictor,
+                run.mapped,
+                run.maps,
+                threads=threads,
+                max_pixels=run.max_pixels,
             )
-            separator = ","
-        objects.write("\n]\n")
+    run.num_overlays = drawn.num_written
+    pictures = telling.pictures()
+    write_sheets(folder, pictures, run.tally.states, fonts, shown)
+    number = drawn.num_written
+    text = render(run.tally, pictures, shown=shown, settings=settings, num_overlays=number)
+    write_text(folder / "report.html", text)
 
 
-def _csv_row(prediction: Prediction, multi: bool, num_classes: int) -> list[Any]:
-    probs = prediction.probabilities_K
-    values = [""] * num_classes if probs is None else [_number(p) for p in probs]
-    answer: list[Any]
-    if probs is None:
-        answer = ["", ""] if multi else ["", "", ""]
-    elif multi:
-        score = dict(zip(prediction.classes, probs, strict=True))
-        answer = [
-            csv_cell(LABEL_SEPARATOR.join(prediction.labels)),
-            LABEL_SEPARATOR.join(_number(score[name]) for name in prediction.labels),
-        ]
-    else:
-        label = csv_cell(prediction.label or "")
-        answer = [prediction.index, label, _number(prediction.confidence or 0.0)]
-    box = "" if prediction.box is None else str(prediction.box)
-    error = csv_cell(prediction.error or "")
-    return [csv_cell(prediction.filename), *answer, *values, box, error]
+def _open(run: _Run, threads: int | None) -> Predictor:
+    """Many photos are divided among the cores; few have all cores one after the other."""
+    number = run.inputs.number
+    many = number is None or number >= _MANY
+    streams = min(threads or available_cores(), _MAX_STREAMS) if many else 1
+    # A frame's pixels are held while it waits for its batch.
+    batch_size = 2 if run.inputs.has_frames else 8
+    return load(run.bundle, threads=threads, streams=streams, batch_size=batch_size)
 
 
-def _number(probability: float) -> str:
-    # As many digits as a float32 logit carries: fewer would make ties, and ties another mAP.
-    return f"{probability:.9g}"
+def _rows(predictor: Predictor, run: _Run) -> Iterator[Judged]:
+    """Rows in the order of the inputs; what can't be asked for is among them."""
+    ahead: deque[Item] = deque()
+    items = run.inputs.items()
+    known = frozenset(predictor.classes)
+
+    def requests() -> Iterator[Request]:
+        for item in items:
+            ahead.append(item)
+            if item.source is not None:
+                yield Request(item.source, item.box)
+
+    def rows_before() -> Iterator[Judged]:
+        while ahead and ahead[0].source is None:
+            item = ahead.popleft()
+            found = Prediction(item.name, predictor.classes, box=item.box, error=item.error)
+            yield Judged(found, item.name, item.truth)
+
+    for prediction in predictor.stream(requests(), max_pixels=run.max_pixels):
+        yield from rows_before()
+        item = ahead.popleft()
+        source: ImageSource = item.name if item.source is None else item.source
+        named = replace(prediction, filename=item.name)
+        yield judge(named, source, item.truth, run.unsure_below, known)
+    yield from rows_before()
 
 
-def to_dict(prediction: Prediction, top_k: int = 5) -> dict[str, Any]:
-    """A prediction as plain values."""
-    values: dict[str, Any] = {"filename": prediction.filename}
-    if prediction.error is not None:
-        values["error"] = prediction.error
-    else:
-        top = [{"label": name, "probability": p} for name, p in prediction.top(top_k)]
-        values |= {"label": prediction.label, "index": prediction.index}
-        values |= {"confidence": prediction.confidence, "top": top}
-        if prediction.label is None:
-            values["labels"] = list(prediction.labels)
-        if prediction.info:  # of several labels by label
-            values["info"] = dict(prediction.info)
-    if prediction.box is not None:
-        values["box"] = list(prediction.box)
-    return values
+def _limit(bundle: Bundle, unsure_below: float | None) -> float | None:
+    single = bundle.manifest.task == "single_label"
+    return UNSURE_BELOW if unsure_below is None and single else unsure_below

@@ -1,0 +1,110 @@
+"""`predictions.csv` and `predictions.json`, written as the rows come."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any, TextIO
+
+from pocketlens.core.dataset import LABEL_SEPARATOR
+from pocketlens.core.judged import Judged
+from pocketlens.core.predictor import Prediction, Predictor
+from pocketlens.core.text import csv_cell
+
+
+class Tables:
+    """Takes rows one by one; close it when the last has come."""
+
+    def __init__(self, folder: Path, predictor: Predictor, top_k: int) -> None:
+        self._multi = predictor.manifest.task == "multi_label"
+        self._num_classes = len(predictor.classes)
+        self._top_k = top_k
+        # File names may hold bytes that are no UTF-8.
+        self._table: TextIO = (folder / "predictions.csv").open(
+            "w", newline="", encoding="utf-8", errors="surrogateescape"
+        )
+        # In JSON the same bytes, which are no UTF-8, become an escape that JSON knows.
+        self._objects: TextIO = (folder / "predictions.json").open(
+            "w", encoding="utf-8", errors="backslashreplace"
+        )
+        self._separator = "["
+        single = ("predicted_class", "predicted_label", "confidence")
+        names = ("labels", "scores") if self._multi else single
+        probabilities = [f"prob_{name}" for name in predictor.classes]
+        header = ["filename", *names, *probabilities, "box", "error"]
+        self._table.write(f"{_line(header)}\r\n")
+
+    def take(self, row: Judged) -> None:
+        """Write a row."""
+        found = row.prediction
+        self._table.write(csv_row(found, self._multi, self._num_classes))
+        values = to_dict(found, self._top_k)
+        if found.error is None:
+            values["unsure"] = row.unsure
+        if row.truth is not None:
+            values |= {"truth": list(row.truth), "right": row.right}
+        self._objects.write(f"{self._separator}\n{json.dumps(values, ensure_ascii=False)}")
+        self._separator = ","
+
+    def close(self) -> None:
+        """Write what comes after the last row."""
+        self._table.close()
+        if not self._objects.closed:
+            self._objects.write("\n]\n" if self._separator == "," else "[\n]\n")
+            self._objects.close()
+
+
+def csv_row(prediction: Prediction, multi: bool, num_classes: int) -> str:
+    """A row as a line of CSV with its end."""
+    probs = prediction.probabilities_K
+    answer: list[Any]
+    if probs is None:
+        answer = ["", ""] if multi else ["", "", ""]
+        # A comma goes between two values.
+        numbers = "," * (num_classes - 1)
+    else:
+        # All at once: a thousand classes written one by one cost as much as a small network.
+        numbers = ",".join(["%.9g"] * num_classes) % tuple(probs.tolist())
+        if multi:
+            score = dict(zip(prediction.classes, probs, strict=True))
+            answer = [
+                csv_cell(LABEL_SEPARATOR.join(prediction.labels)),
+                LABEL_SEPARATOR.join(_number(score[name]) for name in prediction.labels),
+            ]
+        else:
+            label = csv_cell(prediction.label or "")
+            answer = [prediction.index, label, _number(prediction.confidence or 0.0)]
+    box = "" if prediction.box is None else str(prediction.box)
+    error = csv_cell(prediction.error or "")
+    return f"{_line([csv_cell(prediction.filename), *answer])},{numbers},{_line([box, error])}\r\n"
+
+
+def _line(values: list[Any]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="").writerow(values)
+    return out.getvalue()
+
+
+def _number(probability: float) -> str:
+    # As many digits as a float32 logit carries: fewer would make ties, and ties another mAP.
+    return f"{probability:.9g}"
+
+
+def to_dict(prediction: Prediction, top_k: int = 5) -> dict[str, Any]:
+    """A prediction as plain values."""
+    values: dict[str, Any] = {"filename": prediction.filename}
+    if prediction.error is not None:
+        values["error"] = prediction.error
+    else:
+        top = [{"label": name, "probability": p} for name, p in prediction.top(top_k)]
+        values |= {"label": prediction.label, "index": prediction.index}
+        values |= {"confidence": prediction.confidence, "top": top}
+        if prediction.label is None:
+            values["labels"] = list(prediction.labels)
+        if prediction.info:  # of several labels by label
+            values["info"] = dict(prediction.info)
+    if prediction.box is not None:
+        values["box"] = list(prediction.box)
+    return values

@@ -1,0 +1,238 @@
+"""`predict` from what a user names to the files they open."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import pocketlens as pl
+from pocketlens.cli import run
+from pocketlens.core.bundle import Bundle, write_bundle
+from support.fake import fake_imported, mean_network
+from support.page import Page
+from support.videos import write_video
+
+#: Names as in FAULTS 12, the likely answers first: the network says the last for light photos.
+HOSTILE = (
+    "..", "CON", "x" * 300, "case", "Case", "<script>alert(1)</script>", "타이레놀정 💊",
+    "=cmd()|x",
+)  # fmt: skip
+GREY = {"dark": 20, "light": 235}
+
+
+def photo(path: Path, grey: int, size: tuple[int, int] = (60, 40)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (grey, grey, grey)).save(path)
+    return path
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    """Dark and light photos: `logits = (k + 1) * mean - 1.4 k` by a bias for two classes."""
+    made = fake_imported(tmp_path / "plain", ("dark", "light"))
+    network = mean_network(2)
+    weight, bias = np.zeros((3, 2), np.float32), np.array([4.0, -4.0], np.float32)
+    weight[:, 0], weight[:, 1] = -8 / 3, 8 / 3
+    from onnx import numpy_helper
+
+    del network.graph.initializer[:]
+    network.graph.initializer.extend(
+        [numpy_helper.from_array(weight, "weight"), numpy_helper.from_array(bias, "bias")]
+    )
+    manifest = made.manifest
+    content = {"model.onnx": network.SerializeToString()}
+    return write_bundle(tmp_path / "bundle", replace(manifest, files={}), content)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Two classes; `light/wrong.png` is dark, `dark/grey.png` lies between."""
+    root = tmp_path / "photos"
+    for name, grey in GREY.items():
+        for i in range(3):
+            photo(root / name / f"{i}.png", grey)
+    photo(root / "light" / "wrong.png", 10)
+    photo(root / "dark" / "grey.png", 126)
+    return root
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    with (out / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def objects(out: Path) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = json.loads((out / "predictions.json").read_text("utf-8"))
+    return found
+
+
+def test_with_truth(bundle: Bundle, photos: Path, tmp_path: Path) -> None:
+    done = pl.predict(bundle, photos, out=tmp_path / "p", truth=photos, unsure_below=0.6)
+    assert (done.num_images, done.num_unsure, done.num_known, done.num_right) == (8, 1, 8, 7)
+    header = ["filename", "predicted_class", "predicted_label", "confidence"]
+    assert list(rows(tmp_path / "p")[0]) == [*header, "prob_dark", "prob_light", "box", "error"]
+    by_name = {Path(str(o["filename"])).name: o for o in objects(tmp_path / "p")}
+    assert by_name["wrong.png"]["right"] is False
+    assert by_name["wrong.png"]["truth"] == ["light"]
+    assert by_name["grey.png"]["unsure"] is True
+    sheets = {path.name for path in (tmp_path / "p" / "sheets").iterdir()}
+    assert sheets == {"right.png", "wrong.png", "unsure.png"}
+    assert len(list((tmp_path / "p" / "overlays").iterdir())) == done.num_overlays == 8
+    page = Page((tmp_path / "p" / "report.html").read_text("utf-8"))
+    assert "87.5 % of 8 answers are right" in page.text
+    assert str(tmp_path) not in page.text, "a page is passed on"
+    assert all(image["alt"] for image in page.all("img"))
+
+
+def test_truth_alone_predicts_its_photos(bundle: Bundle, photos: Path, tmp_path: Path) -> None:
+    done = pl.predict(bundle, out=tmp_path / "p", truth=photos, split="all", overlays=0)
+    assert (done.num_images, done.num_overlays) == (8, 0)
+    assert not (tmp_path / "p" / "overlays").exists()
+
+
+def test_without_truth_nothing_is_called_right(
+    bundle: Bundle, photos: Path, tmp_path: Path
+) -> None:
+    pl.predict(bundle, photos, out=tmp_path / "p", unsure_below=0.9, overlays=2)
+    assert {p.name for p in (tmp_path / "p" / "sheets").iterdir()} == {"sure.png", "unsure.png"}
+    assert len(list((tmp_path / "p" / "overlays").iterdir())) == 2
+    assert "right" not in objects(tmp_path / "p")[0]
+
+
+def test_a_table(bundle: Bundle, photos: Path, tmp_path: Path) -> None:
+    lines = ["file,label,box", "dark/0.png,dark,", 'light/1.png,light,"5,5,20,20"']
+    lines += ["gone.png,dark,", 'light/2.png,light,"5,5"', "dark/1.png,light,", ","]
+    (photos / "list.csv").write_text("\n".join(lines), encoding="utf-8")
+    done = pl.predict(bundle, photos / "list.csv", out=tmp_path / "p")
+    found = rows(tmp_path / "p")
+    assert [row["predicted_label"] for row in found] == ["dark", "light", "", "", "dark", ""]
+    assert [row["box"] for row in found][1] == "5,5,20,20"
+    assert "isn't there" in found[2]["error"]
+    assert "x,y,width,height" in found[3]["error"]
+    assert (done.num_known, done.num_right, done.num_errors) == (3, 2, 3)
+    # What it wrote can be read again, and its answers are no truth.
+    again = pl.predict(bundle, tmp_path / "p" / "predictions.csv", out=tmp_path / "q")
+    assert again.num_known == 0
+    assert [row["predicted_label"] for row in rows(tmp_path / "q")][:2] == ["dark", "light"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [("a,b\n1,2", "has none of the columns"), ("image\n", "has no row"), ("\0\0", "")],
+)
+def test_a_table_that_is_none(
+    content: str, reason: str, bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "t.csv").write_text(content, encoding="utf-8")
+    words = ["predict", str(bundle.path), str(tmp_path / "t.csv"), "--out", str(tmp_path / "p")]
+    assert run(words) == 2
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "p").exists()
+
+
+def test_bad_images_are_rows_everywhere(bundle: Bundle, photos: Path, tmp_path: Path) -> None:
+    # FAULTS 1-3, 5
+    whole = photo(tmp_path / "whole.jpg", 99).read_bytes()
+    for name, content in (
+        ("empty", b""), ("cut", whole[:300]), ("text", b"hello"), ("svg", b"<svg onload=x>"),
+    ):  # fmt: skip
+        (photos / f"{name}.jpg").write_bytes(content)
+    done = pl.predict(bundle, photos, out=tmp_path / "p")
+    assert (done.num_images, done.num_errors, done.num_overlays) == (12, 4, 8)
+    page = Page((tmp_path / "p" / "report.html").read_text("utf-8"))
+    assert "the file is empty" in page.text
+    assert "Could not be used" in page.text
+
+
+def test_hostile_names(tmp_path: Path) -> None:
+    # FAULTS 12: text on every page and sheet, harmless in CSV and as file names.
+    made = fake_imported(tmp_path / "bundle", HOSTILE)
+    root = tmp_path / "in"
+    for name in ("=cmd().png", "<img src=x onerror=alert(1)>.png", "\u202egnp.png", "사진 💊.png"):
+        photo(root / name, 250)
+    done = pl.predict(made, root, out=tmp_path / "p")
+    assert done.num_overlays == 4
+    overlays = sorted(path.name for path in (tmp_path / "p" / "overlays").iterdir())
+    assert all(set("<>=\u202e/\\\"'&").isdisjoint(name) for name in overlays)
+    text = (tmp_path / "p" / "report.html").read_text("utf-8")
+    page = Page(text)
+    assert len(page.all("script")) == 1
+    assert "<script>alert" not in text
+    assert "<img src=x" not in text
+    assert {row["predicted_label"] for row in rows(tmp_path / "p")} == {"'=cmd()|x"}
+    for cell in [cell for row in rows(tmp_path / "p") for cell in row.values()]:
+        assert not cell.startswith(("=", "+", "@"))
+
+
+def test_a_video(bundle: Bundle, tmp_path: Path) -> None:
+    video = write_video(tmp_path / "film.avi", [(20,) * 3, (235,) * 3, (20,) * 3])
+    done = pl.predict(bundle, video, out=tmp_path / "p", every=0.5)
+    found = rows(tmp_path / "p")
+    assert [row["predicted_label"] for row in found] == ["dark"] * 2 + ["light"] * 2 + ["dark"] * 2
+    times = [row["filename"].removeprefix(str(video)) for row in found]
+    assert times == [f"#t={t:g}" for t in (0, 0.5, 1, 1.5, 2, 2.5)]
+    assert done.num_overlays == 6
+    again = pl.predict(bundle, video, out=tmp_path / "q", max_frames=2)
+    assert again.num_images == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"no video at all" * 99])
+def test_an_unreadable_video(content: bytes, bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "film.mp4").write_bytes(content)
+    with pytest.raises(pl.UserError, match="no video that OpenCV can read"):
+        pl.predict(bundle, tmp_path / "film.mp4", out=tmp_path / "p")
+    assert not (tmp_path / "p").exists()
+
+
+def test_no_opencv(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "cv2", None)
+    (tmp_path / "film.mp4").write_bytes(b"x")
+    with pytest.raises(pl.UserError, match=r"pip install 'pocketlens\[video\]'"):
+        pl.predict(bundle, tmp_path / "film.mp4", out=tmp_path / "p")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--overlays", "some"], "a number, all or none"),
+        (["--unsure-below", "1.5"], "unsure-below"),
+        (["--every", "0"], "--every"),
+        (["--split", "test"], "--split chooses from the photos of --truth"),
+    ],
+)
+def test_bad_flags(
+    words: list[str],
+    message: str,
+    bundle: Bundle,
+    photos: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = ["predict", str(bundle.path), str(photos), "--out", str(tmp_path / "p"), *words]
+    assert run(command) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "p").exists()
+
+
+def test_many_photos_answer_as_few_do(bundle: Bundle, tmp_path: Path) -> None:
+    """Each core takes batches of its own; rows keep their order, and errors their place."""
+    rng = np.random.default_rng(0)
+    for i in range(150):
+        if i % 17 == 3:
+            (tmp_path / "in").mkdir(exist_ok=True)
+            (tmp_path / "in" / f"{i:03d}.png").write_bytes(b"damaged")
+        else:
+            photo(tmp_path / "in" / f"{i:03d}.png", int(rng.integers(0, 256)))
+    pl.predict(bundle, tmp_path / "in", out=tmp_path / "many", overlays=0)
+    pl.predict(bundle, tmp_path / "in", out=tmp_path / "one", overlays=0, threads=1)
+    many, one = ((tmp_path / n / "predictions.csv").read_bytes() for n in ("many", "one"))
+    assert many == one
+    assert [Path(row["filename"]).stem for row in rows(tmp_path / "many")] == [
+        f"{i:03d}" for i in range(150)
+    ]
