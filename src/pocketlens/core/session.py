@@ -40,14 +40,32 @@ class Input:
         """Whether the file takes pixels and normalises them itself."""
         return self.dtype == "uint8"
 
-    def of(self, image_HWC: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[Any]:
-        """What a session is given of one photo at the network's size: a batch without its N."""
+    def of(
+        self,
+        image_HWC: NDArray[np.uint8],
+        preprocess: Preprocess,
+        out: NDArray[Any] | None = None,
+    ) -> NDArray[Any]:
+        """What a session is given of one photo at the network's size: a batch without its N.
+
+        Args:
+            out: what to write into, and to return: `shape` of `dtype`.
+        """
         if self.embedded:
-            return image_HWC
-        input_CHW = preprocess.normalize(image_HWC)
-        if self.layout == "NCHW":
-            return input_CHW
-        return np.ascontiguousarray(input_CHW.transpose(1, 2, 0))
+            found: NDArray[Any] = image_HWC
+        elif self.layout == "NCHW":
+            return preprocess.normalize(image_HWC, out)
+        else:
+            found = np.ascontiguousarray(preprocess.normalize(image_HWC).transpose(1, 2, 0))
+        if out is None:
+            return found
+        out[...] = found
+        return out
+
+    def shape(self, preprocess: Preprocess) -> tuple[int, int, int]:
+        """Of what `of` gives."""
+        size = preprocess.height, preprocess.width
+        return (3, *size) if self.layout == "NCHW" else (*size, 3)
 
 
 class Session(Protocol):
