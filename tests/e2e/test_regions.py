@@ -5,17 +5,19 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from onnx import numpy_helper
 from PIL import Image
 
 import pocketlens as pl
 from pocketlens.cli import run
-from pocketlens.core.bundle import Bundle
-from support.fake import fake_imported
+from pocketlens.core.bundle import Bundle, write_bundle
+from support.fake import fake_imported, mean_network
 from support.page import Page
 from support.videos import write_video
 
@@ -26,16 +28,9 @@ LIGHT = (10, 5, 20, 30)
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
     """Says `light` where the mean of the pixels is above 1/2: logits 0 and mean - 1/2, times 20."""
-    from dataclasses import replace
-
-    import onnx
-    from onnx import numpy_helper
-
-    from pocketlens.core.bundle import write_bundle
-    from support.fake import mean_network
 
     made = fake_imported(tmp_path / "plain", ("dark", "light"))
-    network: onnx.ModelProto = mean_network(2)
+    network = mean_network(2)
     weight = np.array([[0, 20 / 3]] * 3, np.float32)
     del network.graph.initializer[:]
     network.graph.initializer.extend(
@@ -138,12 +133,12 @@ def test_the_plain_answer_is_that_without_a_region(
     (tmp_path / "b.json").write_text(json.dumps(given), encoding="utf-8")
     options = {"boxes": str(tmp_path / "b.json")}
     pl.predict(bundle, photos, out=tmp_path / "r", region="box", region_options=options, overlays=0)
-    pl.predict(bundle, photos, out=tmp_path / "plain", overlays=0)
+    pl.predict(bundle, photos, out=tmp_path / "whole", overlays=0)
     pl.predict(bundle, photos, out=tmp_path / "boxes", boxes=tmp_path / "b.json", overlays=0)
     assert rows(tmp_path / "r") == rows(tmp_path / "boxes")
     assert len(rows(tmp_path / "r")) == 72
     found = json.loads((tmp_path / "r" / "predictions.json").read_text("utf-8"))
-    plain = json.loads((tmp_path / "plain" / "predictions.json").read_text("utf-8"))
+    plain = json.loads((tmp_path / "whole" / "predictions.json").read_text("utf-8"))
     assert [f["region"]["plain"]["confidence"] for f in found] == [p["confidence"] for p in plain]
 
 
@@ -204,7 +199,7 @@ def test_maps_are_of_the_region(bundle: Bundle, photos: Path, boxes: Path, tmp_p
 
 
 def test_names_that_are_hostile(bundle: Bundle, tmp_path: Path) -> None:
-    names = ["<script>alert(1)</script>", "=cmd()", "타이레놀 💊", "..x", "CON", "a'b\"c"]
+    names = ["<script>alert(1)</script>", "=cmd()", "타이레놀 💊", "x..", "CON", "a'b\"c"]
     names = [name.replace("/", "") for name in names]
     for name in names:
         _photo(tmp_path / "photos" / f"{name}.png")

@@ -40,11 +40,11 @@ def overlap(found: np.ndarray, expected: np.ndarray) -> float:
 
 def test_the_export_answers_as_transformers(folder: Path, onnx_file: Path) -> None:
     import torch
-    from transformers import SegformerForSemanticSegmentation, SegformerImageProcessor
+    from transformers import SegformerForSemanticSegmentation, SegformerImageProcessorPil
 
     image, _ = draw_face()
     network = SegformerForSemanticSegmentation.from_pretrained(str(folder))
-    processor = SegformerImageProcessor.from_pretrained(str(folder), backend="pil")
+    processor = SegformerImageProcessorPil.from_pretrained(str(folder))
     inputs = processor(image, return_tensors="pt")
     with torch.inference_mode():
         theirs = network(**inputs)

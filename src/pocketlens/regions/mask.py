@@ -83,7 +83,7 @@ def _mask_of(folder: Path, name: str) -> tuple[Path | None, int]:
             path = folder.joinpath(*parents, file)
             try:
                 # Where masks lie among the photos, a photo is not its own mask.
-                if path.is_file() and not path.samefile(name):
+                if path.is_file() and os.path.realpath(path) != os.path.realpath(name):
                     return path, num_folders
             except (OSError, ValueError):  # a name that no file can have
                 continue
