@@ -55,11 +55,18 @@ class Regions:
     finder: Finder
     keep: Keep
     fill: Fill
+    options: Mapping[str, Any]
 
     def settings(self) -> dict[str, Any]:
         """How regions were found, for the record."""
         fill = self.fill if "mask" in self.keep else None
-        return {"kind": self.kind, "how": self.finder.words, "keep": self.keep, "fill": fill}
+        # Where files lie on this machine is nothing to pass on.
+        options = {
+            key: Path(value).name if files_of({key: value}) else value
+            for key, value in self.options.items()
+        }
+        found = {"kind": self.kind, "how": self.finder.words, "keep": self.keep, "fill": fill}
+        return {**{k: v for k, v in found.items() if v is not None}, **options}
 
     def predictor(self, plain: Predictor, max_pixels: int) -> Predictor:
         """The same network, asked of regions."""
@@ -165,7 +172,7 @@ def open_regions(
     each = 1 if streams else threads or available_cores()
     finder = plugin.open(config, RegionContext(inputs.names, boxes, each))
     say(f"regions: {finder.words}")
-    return Regions(kind, finder, cast(Keep, keep), cast(Fill, fill))
+    return Regions(kind, finder, cast(Keep, keep), cast(Fill, fill), options)
 
 
 def files_of(options: Mapping[str, Any]) -> list[Path]:

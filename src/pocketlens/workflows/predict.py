@@ -152,7 +152,10 @@ def predict(
         raise UserError("--maps must be at least 1")
     if overlays != "all" and overlays < 0:
         raise UserError("--overlays must be a number, all or none")
-    options = region_options or {}
+    options = {
+        key: os.fspath(value) if isinstance(value, os.PathLike) else value
+        for key, value in (region_options or {}).items()
+    }
     if region is None and (options or region_keep is not None):
         raise UserError("--region-… needs --region: " + ", ".join(plugins.names("regions")))
     target = Path(out)
