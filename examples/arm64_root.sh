@@ -5,7 +5,7 @@
 set -eu
 root=${1:?"say where: examples/arm64_root.sh DIR [--executorch]"}
 packages="onnxruntime numpy"
-[ "${2:-}" = --executorch ] && packages="$packages executorch"
+[ "${2:-}" = --executorch ] && packages="$packages torch"
 mkdir -p "$root/debs" "$root/site" "$root/proc"
 root=$(cd "$root" && pwd)
 
@@ -23,11 +23,16 @@ apt-get download -q $names
 for deb in ./*.deb; do dpkg -x "$deb" "$root"; done
 ln -sf "python$version" "$root/usr/bin/python3"
 
+install() {
+  "${PYTHON:-python3}" -m pip install -q --target "$root/site" --upgrade --only-binary=:all: \
+    --implementation cp --python-version "$version" --platform manylinux_2_28_aarch64 \
+    --platform manylinux_2_27_aarch64 --platform manylinux_2_17_aarch64 \
+    --platform manylinux2014_aarch64 "$@"
+}
 # shellcheck disable=SC2086
-"${PYTHON:-python3}" -m pip install -q --target "$root/site" --upgrade --only-binary=:all: \
-  --implementation cp --python-version "$version" --platform manylinux_2_28_aarch64 \
-  --platform manylinux_2_27_aarch64 --platform manylinux_2_17_aarch64 \
-  --platform manylinux2014_aarch64 $packages
+install $packages
+# pip asks for what ExecuTorch needs on this PC, such as coremltools, which has no wheel for ARM.
+if [ "${2:-}" = --executorch ]; then install --no-deps executorch; fi
 
 # Libraries ask this file what the processor can do; this PC's would make some of them crash.
 : > "$root/proc/cpuinfo"

@@ -74,14 +74,17 @@ def test_ranks_are_claimed_only_where_every_round_agrees() -> None:
         "close": timing(1.02, 1.08, 1.04),  # once it was the faster
         "slow": timing(2.0, 2.1, 2.2),
         "noisy": timing(1.5, 1.5, 1.5, spread=30),
+        "far": timing(5.0, 3.2, 4.0, spread=30),
     }
     rows = [Row(n, "onnx", "int8", "m", "x", latency_ms=t.latency_ms) for n, t in timings.items()]
     rows.append(Row("failed", "onnx", "int8", "m", "x"))
     found = {row.name: row for row in with_ranks(rows, timings)}
     assert found["fast"].ties == ("close", "noisy")
     assert (found["fast"].rank_best, found["fast"].rank_worst) == (1, 3)
-    assert (found["slow"].rank_best, found["slow"].rank_worst) == (3, 4)
+    assert (found["slow"].rank_best, found["slow"].rank_worst) == (3, 5)
     assert (found["noisy"].rank_best, found["noisy"].rank_worst) == (1, 4)
+    assert found["far"].ties == ("slow",), "even its fastest block is twice as slow as the others"
+    assert (found["far"].rank_best, found["far"].rank_worst) == (4, 5)
     assert found["failed"].rank_best is None
 
 

@@ -42,6 +42,9 @@ BUSY_PERCENT: Final = 15.0
 #: A lead below this share is none: a process may keep it for its life by the luck of where its
 #: memory lies, and lose it with the next.
 _WHIM: Final = 0.05
+#: How many times the slowest block of one must be faster than the fastest of the other, where the
+#: machine was noisy.
+_NOISY_LEAD: Final = 2.0
 
 #: Seconds before a block: threads of the variant before it wait for work in a loop that takes up
 #: to half a core from whoever comes next.
@@ -90,10 +93,14 @@ def speedup(reference: Timing, other: Timing) -> float:
 def is_faster(one: Timing, other: Timing) -> bool:
     """Whether `one` is surely the faster: in every round, and by more than a whim.
 
-    Neither a noisy one nor one that failed is surely anything.
+    Where the machine was noisy, only if even its slowest block is twice as fast as the other's
+    fastest: another program was seen to change a ratio 1.7 times. One that failed is not surely
+    anything.
     """
-    if any(timing.failed is not None or timing.noisy for timing in (one, other)):
+    if one.failed is not None or other.failed is not None:
         return False
+    if one.noisy or other.noisy:
+        return bool(min(other.blocks_ms) > _NOISY_LEAD * max(one.blocks_ms))
     ratios = np.divide(other.blocks_ms, one.blocks_ms)
     return bool(ratios.min() > 1 and np.median(ratios) > 1 + _WHIM)
 

@@ -116,7 +116,8 @@ def pack(network: Any) -> dict[str, torch.Tensor]:
         else:
             packed[name] = value.detach().clone(memory_format=torch.contiguous_format)
     steps = _rescalings(network)
-    packed["activations.scale"] = torch.tensor([node.args[1] for node in steps])
+    scales = [node.args[1] for node in steps]  # Python's floats, which float32 may not hold
+    packed["activations.scale"] = torch.tensor(scales, dtype=torch.float64)
     packed["activations.zero_point"] = torch.tensor(
         [node.args[2] for node in steps], dtype=torch.int16
     )

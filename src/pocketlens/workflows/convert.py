@@ -83,10 +83,10 @@ def copy_bundle(bundle: Bundle, out: Path, *, overwrite: bool = False) -> Bundle
 
 
 def import_model(
-    model: str,
+    model: str | os.PathLike[str],
     *,
     out: str | os.PathLike[str],
-    weights: str = "auto",
+    weights: str | os.PathLike[str] = "auto",
     image_size: int | None = None,
     preprocess: str | os.PathLike[str] | None = None,
     class_names: str | os.PathLike[str] | None = None,
@@ -109,7 +109,7 @@ def import_model(
     Raises:
         UserError: no weights, or files that are missing, damaged or don't fit each other.
     """
-    target = Path(out)
+    target, model, weights = Path(out), os.fspath(model), os.fspath(weights)
     refuse_existing(
         target, overwrite=overwrite, inputs=[p for p in (model, preprocess, class_names) if p]
     )

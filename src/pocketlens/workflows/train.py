@@ -70,7 +70,9 @@ def train(
     Raises:
         UserError: the data, the settings or the output can't be used.
     """
-    config = replace(config or TrainConfig(), **settings)
+    # Python's users give paths as Path, and settings are stored as JSON.
+    given = {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in settings.items()}
+    config = replace(config or TrainConfig(), **given)
     target = Path(out)
     if resume and (target / "manifest.json").is_file():
         return _complete(target, config, data)
