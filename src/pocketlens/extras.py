@@ -23,6 +23,7 @@ MODULES: Final = {
     "video": ("cv2",),
     "scale": ("optuna", "sqlalchemy", "psycopg"),
     "gradcam": ("torch", "pytorch_grad_cam"),
+    "faces": ("torch", "onnxscript", "transformers"),
 }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import importlib
 import pkgutil
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from importlib.util import find_spec
@@ -20,7 +21,9 @@ from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hi
 from pocketlens.core.errors import UserError
 from pocketlens.extras import installed
 
-FAMILIES: Final = ("datasets", "models", "compression", "runtimes", "maps", "reports", "loggers")
+FAMILIES: Final = (
+    "datasets", "models", "compression", "runtimes", "maps", "regions", "reports", "loggers"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,11 @@ def describe(family: str, name: str) -> Plugin:
     return Plugin(name, summary, installed(extra), extra)
 
 
-def configure(plugin: ModuleType, options: dict[str, Any]) -> Any:
+def configure(plugin: ModuleType, options: Mapping[str, Any], *, prefix: str = "") -> Any:
     """The plugin's `Config` from options by name; text is turned into the field's type.
+
+    Args:
+        prefix: what stands before a name where it is a flag.
 
     Raises:
         UserError: an option the plugin doesn't have, or a value that doesn't fit.
@@ -97,16 +103,17 @@ def configure(plugin: ModuleType, options: dict[str, Any]) -> Any:
     for key, value in options.items():
         name = key.replace("-", "_")
         if name not in known:
-            choices = ", ".join(f"--{n.replace('_', '-')}" for n in sorted(known)) or "none"
-            raise UserError(f"--{key} is no option here; its options: {choices}")
-        values[name] = convert(f"--{key}", value, hints[name])
+            flags = (f"--{prefix}{n.replace('_', '-')}" for n in sorted(known))
+            choices = ", ".join(flags) or "none"
+            raise UserError(f"--{prefix}{key} is no option here; its options: {choices}")
+        values[name] = convert(f"--{prefix}{key}", value, hints[name])
     missing = [
         f.name
         for f in fields(config)
         if f.name not in values and f.default is MISSING and f.default_factory is MISSING
     ]
     if missing:
-        raise UserError(f"{plugin.__name__.rsplit('.', 1)[1]} needs --{missing[0]}")
+        raise UserError(f"{plugin.__name__.rsplit('.', 1)[1]} needs --{prefix}{missing[0]}")
     return config(**values)
 
 

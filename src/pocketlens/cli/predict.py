@@ -9,6 +9,7 @@ from cyclopts import Parameter, validators
 
 from pocketlens.cli._options import Json, MapMethod, Out, Overwrite, Threads, print_json
 from pocketlens.core.errors import UserError
+from pocketlens.core.text import one_line
 
 Share = Annotated[float, Parameter(validator=validators.Number(gte=0, lte=1))]
 
@@ -27,12 +28,16 @@ def run(
     gradcam: Annotated[bool, Parameter(negative="")] = False,
     map_method: MapMethod | None = None,
     maps: int | None = None,
+    region: str | None = None,
+    region_keep: Literal["mask", "crop", "mask-crop"] | None = None,
+    region_fill: Literal["mean", "black"] = "mean",
     every: float = 1.0,
     max_frames: int | None = None,
     max_megapixels: float = 200,
     threads: Threads = None,
     overwrite: Overwrite = False,
     json: Json = False,
+    **options: str,
 ) -> None:
     """Predict images, folders, patterns, CSV tables, videos or a webcam.
 
@@ -70,12 +75,23 @@ def run(
         runtime can do.
     maps
         At most so many photos get maps; default: all.
+    region
+        Find the part to classify first: box (of annotations, --region-boxes FILE), mask (of PNG
+        files, --region-masks DIR) or face-skin (by a network, --region-model FILE, DIR or hub
+        model). Answers are the part's, beside those of the whole photo.
+    region_keep
+        What becomes of the rest: coloured (mask), cut off (crop) or both (mask-crop); default:
+        crop for box, mask for mask, both for face-skin.
+    region_fill
+        Colour of the rest: what the network sees as 0, or black.
     every
         Seconds between two frames of a video.
     max_frames
         Frames of each video; default: all, 60 of a webcam.
     max_megapixels
         Larger images are refused before they are decoded.
+    options
+        --region-…: the region's own options; a wrong one is answered with those there are.
     """
     from pocketlens.workflows.predict import predict
 
@@ -91,6 +107,10 @@ def run(
         overlays=_overlays(overlays),
         maps=(map_method or "auto") if gradcam else None,
         max_maps=maps,
+        region=region,
+        region_keep=region_keep,
+        region_fill=region_fill,
+        region_options=_region_options(options),
         every=every,
         max_frames=max_frames,
         max_megapixels=max_megapixels,
@@ -109,6 +129,14 @@ def run(
     if result.num_known:
         share = 100 * result.num_right / result.num_known
         print(f"{result.num_right} of {result.num_known} right ({share:.1f} %)")
+    if result.regions is not None:
+        told = result.regions
+        print(f"{told.num_changed} of {told.num_both} answers differ from the whole photo's")
+        if told.num_known:
+            gained, lost = told.num_gained, told.num_lost
+            print(f"  {gained} right by the region alone, {lost} by the whole photo alone")
+        if told.num_missing:
+            print(f"  on {told.num_missing} no region was found")
     if result.num_overlays and overlays != "all":
         print(f"{result.num_overlays} overlays drawn (--overlays all draws every photo)")
     print(out / "predictions.csv")
@@ -121,3 +149,14 @@ def _overlays(text: str) -> int | Literal["all"]:
     if text.isdecimal():
         return int(text)
     raise UserError(f"--overlays must be a number, all or none, not {text}")
+
+
+def _region_options(options: dict[str, str]) -> dict[str, str]:
+    """Options of a region, without what they begin with."""
+    found = {}
+    for key, value in options.items():
+        name = key.replace("_", "-")
+        if not name.startswith("region-"):
+            raise UserError(f"--{one_line(name)} is no option of predict (--help lists all)")
+        found[name.removeprefix("region-")] = value
+    return found

@@ -71,6 +71,30 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS, shrink: int = 1) 
         raise ImageError(f"damaged or cut off: {error}") from error
 
 
+def decode_mask(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.bool_]:
+    """A PNG mask as upright `mask_HW`, bool: True where it is neither black nor transparent.
+
+    Whether it is drawn in white, in colours or with labels such as 1 makes no difference.
+
+    Raises:
+        ImageError: no PNG (others may blur black), damaged, or too large.
+    """
+    if not data.startswith(b"\x89PNG"):
+        raise ImageError("it is no PNG file" if data else "the file is empty")
+    image: Image.Image = _open(data, max_pixels)
+    _check_size(image.size, max_pixels)
+    try:
+        image.load()
+        image = _upright(image)
+        if image.has_transparency_data or image.mode == "P":
+            samples = np.asarray(image.convert("RGBA"))
+            return np.asarray(samples[..., :3].any(axis=2) & (samples[..., 3] > 0))
+        samples = np.asarray(image)  # 16-bit labels such as 1 would be lost in 8 bits
+    except Exception as error:  # readers raise whatever the damage leads them to
+        raise ImageError(f"damaged or cut off: {error}") from error
+    return np.asarray(samples.any(axis=2) if samples.ndim == 3 else samples != 0)
+
+
 def image_size(data: bytes) -> tuple[int, int]:
     """Width and height in pixels of the upright image, from the header alone.
 

@@ -7,11 +7,25 @@ from typing import Literal, NamedTuple
 
 from pocketlens.core.dataset import LABEL_SEPARATOR
 from pocketlens.core.predictor import ImageSource, Prediction
+from pocketlens.core.region import Regioned
 
 State = Literal["wrong", "unsure", "right", "sure", "error"]
 
 #: Below it, one label is less probable than all others together.
 UNSURE_BELOW = 0.5
+
+
+class Regional(NamedTuple):
+    """What stands beside the answer to a photo's region.
+
+    Attributes:
+        plain: the row as it is of the whole photo.
+        region: None where there is none; `missing`: because none was found on the photo.
+    """
+
+    plain: Judged
+    region: Regioned | None = None
+    missing: bool = False
 
 
 class Judged(NamedTuple):
@@ -21,12 +35,14 @@ class Judged(NamedTuple):
         source: what was looked at: a path, or a frame's pixels.
         truth: the labels that the data gives it; None where it gives none.
         unsure: the network gave too small a probability to be relied on.
+        regional: where only a region was classified, what else is known of the photo.
     """
 
     prediction: Prediction
     source: ImageSource
     truth: tuple[str, ...] | None = None
     unsure: bool = False
+    regional: Regional | None = None
 
     @property
     def state(self) -> State:
@@ -51,6 +67,13 @@ class Judged(NamedTuple):
         """What the network named: one label, or those above their thresholds."""
         label = self.prediction.label
         return self.prediction.labels if label is None else (label,)
+
+    @property
+    def changed(self) -> bool | None:
+        """Whether the region has other labels than the whole photo; None without both answers."""
+        if self.regional is None or "error" in (self.state, self.regional.plain.state):
+            return None
+        return set(self.regional.plain.labels) != set(self.labels)
 
     @property
     def certainty(self) -> float:

@@ -136,6 +136,18 @@ class Predictor:
         """Let go of the runtime's session."""
         self._session = None
 
+    def with_fitted(self, fitted: Fitted) -> Predictor:
+        """The same network and session, asked of pixels that come from elsewhere."""
+        if self._session is None:
+            raise UserError("this predictor is closed; load the bundle again")
+        return Predictor(
+            self.manifest,
+            self._session,
+            batch_size=self.batch_size,
+            streams=self.streams,
+            fitted=fitted,
+        )
+
     def predict(
         self,
         images: ImageSource | Iterable[ImageSource],

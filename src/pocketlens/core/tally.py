@@ -102,3 +102,52 @@ class Tally:
 
     def _count(self, label: str) -> ClassCount:
         return self.per_class.setdefault(label, ClassCount())
+
+
+@dataclass
+class RegionTally:
+    """Counts of rows of which both a region and the whole photo were classified.
+
+    Attributes:
+        num_missing: rows on which no region was found.
+        num_both: rows with both answers; `num_changed` of these differ.
+        num_known: rows with both answers and truth; `num_gained` are right of the region alone,
+            `num_lost` of the whole photo alone, `num_kept` of both.
+    """
+
+    num_missing: int = 0
+    num_both: int = 0
+    num_changed: int = 0
+    num_known: int = 0
+    num_kept: int = 0
+    num_gained: int = 0
+    num_lost: int = 0
+    _area: float = 0.0
+
+    def take(self, row: Judged) -> None:
+        """Count a row."""
+        regional, changed = row.regional, row.changed
+        self.num_missing += regional is not None and regional.missing
+        if regional is None or changed is None:
+            return
+        assert regional.region is not None
+        plain = regional.plain
+        self._area += regional.region.share
+        self.num_both += 1
+        self.num_changed += changed
+        if row.right is None:
+            return
+        self.num_known += 1
+        self.num_kept += row.right and bool(plain.right)
+        self.num_gained += row.right and not plain.right
+        self.num_lost += bool(plain.right) and not row.right
+
+    @property
+    def share(self) -> float:
+        """Mean percent of their photos that regions cover."""
+        return self._area / self.num_both if self.num_both else 0.0
+
+    def to_dict(self) -> dict[str, int]:
+        """The counts by name."""
+        names = ("missing", "both", "changed", "known", "gained", "lost")
+        return {f"num_{name}": getattr(self, f"num_{name}") for name in names}

@@ -12,7 +12,7 @@ from typing import Any, Final
 from PIL import Image
 
 from pocketlens.core.judged import Judged, State
-from pocketlens.core.tally import Tally
+from pocketlens.core.tally import RegionTally, Tally
 from pocketlens.reports import _certainty, _format
 from pocketlens.reports._page import page
 from pocketlens.reports._sections import Tile, image_url
@@ -57,6 +57,8 @@ def render(
     shown: Mapping[str, str],
     settings: Mapping[str, Any],
     num_overlays: int,
+    regions: RegionTally | None = None,
+    pairs: Sequence[tuple[Judged, Image.Image]] = (),
 ) -> str:
     """The text of `report.html`.
 
@@ -65,6 +67,8 @@ def render(
         shown: class -> what it is called, where it has a name beside its code.
         settings: how the run was done.
         num_overlays: photos in `overlays/`.
+        regions: how the answers to regions differ from those to whole photos, where there are.
+        pairs: rows with pictures of both side by side.
     """
     limit = settings["unsure_below"]
     classes = bars(tally)
@@ -76,7 +80,7 @@ def render(
         t=tally,
         title=headline(tally),
         lead=lead(tally, limit),
-        tiles=tiles(tally),
+        tiles=[*tiles(tally), *region_tiles(regions)],
         bundle=settings["bundle"],
         classes=classes,
         histograms=[found for found in histograms if found is not None],
@@ -88,6 +92,10 @@ def render(
         image_url=image_url,
         facts=_format.facts({k: v for k, v in settings.items() if v is not None}),
         num_overlays=num_overlays,
+        regions=regions,
+        region_words="" if regions is None else region_words(regions),
+        region_how=settings.get("region"),
+        pairs=[Shot(row, _base(row), _jpeg(image)) for row, image in pairs],
         f=_format,
     )
 
@@ -149,6 +157,43 @@ def tiles(tally: Tally) -> list[Tile]:
     return found
 
 
+def region_tiles(regions: RegionTally | None) -> list[Tile]:
+    """How many answers a region changed."""
+    if regions is None or not regions.num_both:
+        return []
+    share = _format.number(100 * regions.num_changed / regions.num_both, 1)
+    detail = f"{regions.num_changed:,} of {regions.num_both:,} by looking at the region alone"
+    return [Tile("Answers changed", f"{share} %", detail)]
+
+
+def region_words(regions: RegionTally) -> str:
+    """What looking at regions alone did."""
+    if not regions.num_both:
+        return "No photo has an answer for both its region and the whole of it."
+    share = _format.number(100 * regions.num_changed / regions.num_both, 1)
+    area = _format.number(regions.share, 0)
+    parts = [
+        f"{share} % of {regions.num_both:,} answers are other ones than those to the whole photos.",
+        f"On average a region covers {area} % of its photo.",
+    ]
+    if regions.num_missing:
+        parts.append(f"On {regions.num_missing:,} no region was found; they have no answer.")
+    if regions.num_known:
+        kept, gained, lost = regions.num_kept, regions.num_gained, regions.num_lost
+        whole, part = (
+            _format.number(100 * number / regions.num_known, 1)
+            for number in (kept + lost, kept + gained)
+        )
+        parts.append(
+            f"Of {regions.num_known:,} whose truth is known {part} % are right by the region, "
+            f"{whole} % by the whole photo: {gained:,} are right by the region alone, {lost:,} by "
+            "the whole photo alone."
+        )
+    else:
+        parts.append("Which of the two is right can't be told here; --truth would tell.")
+    return " ".join(parts)
+
+
 def bars(tally: Tally) -> list[Bar]:
     """Classes that were named or true, the commonest answers first."""
     counts = tally.per_class
@@ -160,9 +205,12 @@ def bars(tally: Tally) -> list[Bar]:
 def _shots(rows: Sequence[tuple[Judged, Image.Image | None]]) -> list[Shot]:
     found = []
     for row, image in rows[:SHOWN_PICTURES]:
-        name = os.path.basename(row.prediction.filename.replace("\\", "/"))
-        found.append(Shot(row, name, "" if image is None else _jpeg(image)))
+        found.append(Shot(row, _base(row), "" if image is None else _jpeg(image)))
     return found
+
+
+def _base(row: Judged) -> str:
+    return os.path.basename(row.prediction.filename.replace("\\", "/"))
 
 
 def _jpeg(image: Image.Image) -> str:

@@ -17,7 +17,10 @@ from pocketlens.core.text import csv_cell
 class Tables:
     """Takes rows one by one; close it when the last has come."""
 
-    def __init__(self, folder: Path, predictor: Predictor, top_k: int) -> None:
+    def __init__(
+        self, folder: Path, predictor: Predictor, top_k: int, region: str | None = None
+    ) -> None:
+        self._region = region
         self._multi = predictor.manifest.task == "multi_label"
         self._num_classes = len(predictor.classes)
         self._top_k = top_k
@@ -43,10 +46,31 @@ class Tables:
         values = to_dict(found, self._top_k)
         if found.error is None:
             values["unsure"] = row.unsure
+        if row.regional is not None:
+            values["region"] = self._region_of(row)
         if row.truth is not None:
             values |= {"truth": list(row.truth), "right": row.right}
         self._objects.write(f"{self._separator}\n{json.dumps(values, ensure_ascii=False)}")
         self._separator = ","
+
+    def _region_of(self, row: Judged) -> dict[str, Any]:
+        """A row's region, and what the whole photo's answer is."""
+        assert row.regional is not None
+        plain, region = row.regional.plain.prediction, row.regional.region
+        values: dict[str, Any] = {"kind": self._region}
+        if region is not None:
+            values |= {"box": list(region.box), "share": region.share}
+            if region.detail:
+                values["detail"] = region.detail
+        if plain.error is not None:
+            values["plain"] = {"error": plain.error}
+        else:
+            values["plain"] = {"label": plain.label, "confidence": plain.confidence}
+            if self._multi:
+                values["plain"]["labels"] = list(plain.labels)
+        if row.changed is not None:
+            values["changed"] = row.changed
+        return values
 
     def close(self) -> None:
         """Write what comes after the last row."""

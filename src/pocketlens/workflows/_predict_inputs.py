@@ -47,12 +47,16 @@ class Inputs:
         number: of them, where it is known.
         has_frames: whether rows are frames, whose pixels are held while they are worked on.
         words: where truth comes from, in words; empty where there is none.
+        names: gives the photos' files; frames have none.
+        has_boxes: whether a row is a box of its photo.
     """
 
     items: Callable[[], Iterator[Item]]
     number: int | None
     has_frames: bool = False
     words: str = ""
+    names: Callable[[], list[str]] = list
+    has_boxes: bool = False
 
 
 def gather(
@@ -115,8 +119,13 @@ def gather(
                 yield Item(frame.name, frame.image_HWC)
         yield from still
 
+    def names() -> list[str]:
+        sources = (item.source for item in everything)
+        return [os.fspath(s) for s in sources if isinstance(s, str | os.PathLike)]
+
+    boxed = any(item.box is not None for item in everything)
     if truths is None:
-        return Inputs(items, known, bool(videos), words)
+        return Inputs(items, known, bool(videos), words, names, boxed)
     if not any(_true_of(item, truths) is not None for item in everything):
         raise DataError(f"the data of --truth has none of the images, such as {paths[0]}")
     return Inputs(
@@ -124,6 +133,8 @@ def gather(
         known,
         bool(videos),
         "--truth",
+        names,
+        boxed,
     )
 
 
@@ -171,7 +182,16 @@ def _of_data(bundle: Bundle, data: DataLike, split: Part) -> Inputs:
             source, box = examples.request(i)
             yield Item(str(source), source, box, examples.samples[i].labels)
 
-    return Inputs(items, len(examples), words=f"--truth, {split} photos")
+    def names() -> list[str]:
+        return [str(examples.request(i).source) for i in order]
+
+    return Inputs(
+        items,
+        len(examples),
+        words=f"--truth, {split} photos",
+        names=names,
+        has_boxes=any(sample.box is not None for sample in examples.samples),
+    )
 
 
 _Truths = dict[str, dict[Box | None, tuple[str, ...]]]

@@ -23,6 +23,7 @@ from pocketlens.explain.contact_sheet import PER_PAGE, SIDE, contact_sheet
 from pocketlens.explain.fonts import Fonts
 from pocketlens.explain.overlay import draw_overlay
 from pocketlens.explain.pictures import thumbnail
+from pocketlens.explain.region_pair import draw_pair
 
 #: Pages of each contact sheet: mistakes are looked through further than what went well.
 PAGES: Final[dict[State, int]] = {"wrong": 3, "unsure": 2, "right": 1, "sure": 1}
@@ -91,8 +92,12 @@ class Overlays:
 
     def _flush(self) -> None:
         rows, self._rows = self._rows, []
-        # What can't be read has nothing to be drawn on.
-        if not rows or (rows[0].prediction.error and len(rows) == 1):
+        # What can't be read has nothing to be drawn on; without a region there is its photo.
+        if not rows:
+            return
+        regional = rows[0].regional
+        shown = rows[0] if regional is None else regional.plain
+        if shown.state == "error" and len(rows) == 1:
             return
         self._number += 1
         self._folder.mkdir(exist_ok=True)
@@ -104,15 +109,23 @@ class Overlays:
 
     def _draw(self, rows: list[Judged], path: Path) -> bool:
         try:
-            image = _image(rows[0].source, self._max_pixels)
+            image = photo_of(rows[0].source, self._max_pixels)
         except ImageError:  # its rows say why
             return False
-        drawn = draw_overlay(image, rows, self._fonts, self._shown)
+        if rows[0].regional is not None:
+            drawn = draw_pair(image, rows[0], self._fonts, self._shown)
+        else:
+            drawn = draw_overlay(image, rows, self._fonts, self._shown)
         drawn.save(path, "JPEG", quality=_QUALITY)
         return True
 
 
-def _image(source: ImageSource, max_pixels: int) -> Image.Image:
+def photo_of(source: ImageSource, max_pixels: int) -> Image.Image:
+    """The whole upright photo.
+
+    Raises:
+        ImageError: it can't be read.
+    """
     if isinstance(source, np.ndarray):
         return Image.fromarray(source)
     return decode_image(read_bytes(source), max_pixels=max_pixels)
@@ -138,8 +151,12 @@ class Telling:
         if len(kept) == most and (worth, -self._number) < kept[0][:2]:
             return
         small = None
-        if isinstance(row.source, np.ndarray):  # a frame: its pixels are here only now
+        if row.regional is not None and row.regional.region is not None:
+            seen = Request(row.regional.region.seen_HWC)
+            small, row = thumbnail(seen, SIDE), row._replace(regional=None)
+        elif isinstance(row.source, np.ndarray):  # a frame: its pixels are here only now
             small = thumbnail(Request(row.source, row.prediction.box), SIDE, margin=self._margin)
+        if isinstance(row.source, np.ndarray):
             row = row._replace(source="")
         entry = (worth, -self._number, row, small)
         if len(kept) < most:

@@ -14,6 +14,7 @@ FAMILIES: Final = {
     "methods": "compression",
     "runtimes": "runtimes",
     "maps": "maps",
+    "regions": "regions",
     "loggers": "loggers",
 }
 
@@ -29,4 +30,8 @@ def inventory() -> dict[str, list[dict[str, Any]]]:
 def options(family: str, name: str) -> list[tuple[str, str]]:
     """Flags of a plugin with their defaults."""
     config = plugins.load(family, name).Config
-    return [(f"--{field.name.replace('_', '-')}", str(field.default)) for field in fields(config)]
+    prefix = "region-" if family == "regions" else ""
+    return [
+        (f"--{prefix}{field.name.replace('_', '-')}", str(field.default))
+        for field in fields(config)
+    ]

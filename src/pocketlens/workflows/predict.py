@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
+from pocketlens import plugins
 from pocketlens.core.bundle import Bundle
 from pocketlens.core.decode import MAX_PIXELS
 from pocketlens.core.directory import new_directory, refuse_existing, write_text
 from pocketlens.core.errors import UserError
-from pocketlens.core.judged import UNSURE_BELOW, Judged, judge
-from pocketlens.core.predictor import ImageSource, Prediction, Predictor, Request, available_cores
-from pocketlens.core.tally import Tally
+from pocketlens.core.judged import UNSURE_BELOW, Judged
+from pocketlens.core.predictor import Predictor, Request, available_cores
+from pocketlens.core.tally import RegionTally, Tally
 from pocketlens.explain.fonts import Fonts
 from pocketlens.extras import versions
 from pocketlens.progress import track, warn
@@ -25,8 +25,11 @@ from pocketlens.reports._predictions import render
 from pocketlens.workflows._map_files import write_maps
 from pocketlens.workflows._parts import Part
 from pocketlens.workflows._predict_files import Tables
-from pocketlens.workflows._predict_inputs import Inputs, Item, gather
+from pocketlens.workflows._predict_inputs import Inputs, gather
 from pocketlens.workflows._predict_pictures import Overlays, Telling, shown_names, write_sheets
+from pocketlens.workflows._predict_regions import Regions, files_of, open_regions
+from pocketlens.workflows._predict_rows import rows_of
+from pocketlens.workflows._region_pictures import Pairs
 from pocketlens.workflows.data import DataLike, data_paths
 from pocketlens.workflows.images import PathLike
 from pocketlens.workflows.maps import choose
@@ -48,6 +51,7 @@ class Predicted:
         num_images: rows: images, or boxes of them.
         errors: file name -> reason, the first thousand.
         num_known: rows whose truth is known; `num_right` of these.
+        regions: how regions' answers differ from those of the whole photos, where asked for.
     """
 
     out: Path
@@ -58,6 +62,7 @@ class Predicted:
     num_known: int = 0
     num_right: int = 0
     num_overlays: int = 0
+    regions: RegionTally | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The object that `--json` prints."""
@@ -70,6 +75,7 @@ class Predicted:
             "num_known": self.num_known,
             "num_right": self.num_right,
             "num_overlays": self.num_overlays,
+            **({} if self.regions is None else {"regions": self.regions.to_dict()}),
         }
 
 
@@ -94,6 +100,10 @@ def predict(
     overlays: int | Literal["all"] = OVERLAYS,
     maps: str | None = None,
     max_maps: int | None = None,
+    region: str | None = None,
+    region_keep: str | None = None,
+    region_fill: str = "mean",
+    region_options: Mapping[str, Any] | None = None,
     every: float = 1.0,
     max_frames: int | None = None,
     max_megapixels: float = MAX_PIXELS / 1e6,
@@ -118,6 +128,12 @@ def predict(
         overlays: photos to draw with their answers, the first so many, or all.
         maps: a method of `workflows.maps`: also draw where answers come from, into `out/maps`.
         max_maps: of at most so many rows.
+        region: a way to find the part to classify (`plugins.names("regions")`): answers are of
+            that part, those of the whole photo stand beside them, and a photo without one is a
+            row with an error.
+        region_keep: the rest is coloured (`mask`), cut off (`crop`) or both (`mask-crop`).
+        region_fill: its colour: `mean` is what the network sees as 0, or `black`.
+        region_options: of the way's `Config`, such as `{"masks": "masks/"}`.
         every: seconds of a video between two frames.
         max_frames: of each video.
         max_megapixels: larger images are refused before they are decoded.
@@ -136,15 +152,28 @@ def predict(
         raise UserError("--maps must be at least 1")
     if overlays != "all" and overlays < 0:
         raise UserError("--overlays must be a number, all or none")
+    options = {
+        key: os.fspath(value) if isinstance(value, os.PathLike) else value
+        for key, value in (region_options or {}).items()
+    }
+    if region is None and (options or region_keep is not None):
+        raise UserError("--region-… needs --region: " + ", ".join(plugins.names("regions")))
     target = Path(out)
     given = [images] if isinstance(images, str | os.PathLike) else list(images)
     opened = as_bundle(bundle)
-    read: list[PathLike] = [opened.path, *given, *([boxes] if boxes else []), *data_paths(truth)]
+    read: list[PathLike] = [opened.path, *given, *([boxes] if boxes else [])]
+    read += [*data_paths(truth), *files_of(options)]
     refuse_existing(target, overwrite=overwrite, inputs=read)
     inputs = gather(
         opened, given, boxes=boxes, truth=truth, split=split, every_s=every, max_frames=max_frames
     )
-    if boxes is None and truth is None and opened.manifest.preprocess.box_margin:
+    regions = None
+    if region is not None:
+        regions = open_regions(
+            opened, inputs, region, options, keep=region_keep, fill=region_fill, threads=threads,
+            streams=_is_many(inputs),
+        )  # fmt: skip
+    elif boxes is None and truth is None and opened.manifest.preprocess.box_margin:
         warn(
             f"{opened.path.name} was trained on boxes cut out of photos; whole photos are another "
             "thing to it: name boxes by --boxes"
@@ -162,13 +191,14 @@ def predict(
         "unsure_below": _limit(opened, unsure_below),
         "overlays": overlays,
         "maps": maps,
+        "region": None if regions is None else regions.settings(),
         "every": every if inputs.has_frames else None,
         "max_megapixels": max_megapixels,
         "threads": threads or available_cores(),
         "versions": versions("onnxruntime", "torch", "pillow"),
     }
     pixels = round(max_megapixels * 1e6)
-    run = _Run(opened, inputs, top_k, unsure_below, overlays, maps, max_maps, pixels)
+    run = _Run(opened, inputs, top_k, unsure_below, overlays, maps, max_maps, pixels, regions)
     with new_directory(target, overwrite=overwrite) as folder:
         _write(run, folder, threads, settings)
         write_text(folder / "config.json", json.dumps(settings, indent=1) + "\n")
@@ -182,6 +212,7 @@ def predict(
         tally.num_known,
         tally.num_right,
         run.num_overlays,
+        run.region_tally,
     )
     if result.errors and result.num_errors == result.num_images:
         name, reason = next(iter(result.errors.items()))
@@ -204,18 +235,23 @@ class _Run:
     maps: str | None
     max_maps: int | None
     max_pixels: int
+    regions: Regions | None = None
     errors: dict[str, str] = field(default_factory=dict)
     num_overlays: int = 0
     mapped: list[tuple[str, Request]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.tally = Tally(self.bundle.manifest.task)
+        self.region_tally = None if self.regions is None else RegionTally()
 
     def take(self, row: Judged) -> None:
         """Count a row, and keep its error."""
         self.tally.take(row)
+        if self.region_tally is not None:
+            self.region_tally.take(row)
         found = row.prediction
         if self.maps is not None and found.error is None and self._wants_more():
+            # What stands for a region is found again when its map is drawn.
             self.mapped.append((found.filename, Request(row.source, found.box)))
         if found.error is not None and len(self.errors) < _MAX_ERRORS:
             box = "" if found.box is None else f" box {found.box}"
@@ -233,20 +269,31 @@ def _write(run: _Run, folder: Path, threads: int | None, settings: dict[str, Any
     most = None if run.overlays == "all" else run.overlays
     with ExitStack() as stack:
         predictor = stack.enter_context(_open(run, threads))
-        tables = Tables(folder, predictor, run.top_k)
+        kind = None if run.regions is None else run.regions.kind
+        tables = Tables(folder, predictor, run.top_k, kind)
         stack.callback(tables.close)
         drawn = Overlays(folder, most, fonts, shown, run.max_pixels)
         stack.callback(drawn.close)
-        consumers: tuple[Consumer, ...] = (tables, run, telling, drawn)
-        rows = _rows(predictor, run)
+        pairs = Pairs(fonts, shown, run.max_pixels)
+        consumers: tuple[Consumer, ...] = (tables, run, telling, drawn, pairs)
+        rows = rows_of(
+            predictor,
+            run.inputs,
+            unsure_below=run.unsure_below,
+            max_pixels=run.max_pixels,
+            regions=run.regions,
+        )
         for row in track(rows, "predicting", run.inputs.number):
             for consumer in consumers:
                 consumer.take(row)
         if run.maps is not None:
+            asked = predictor
+            if run.regions is not None:
+                asked = run.regions.predictor(predictor, run.max_pixels)
             settings["maps"] = write_maps(
                 folder / "maps",
                 run.bundle,
-                predictor,
+                asked,
                 run.mapped,
                 run.maps,
                 threads=threads,
@@ -256,45 +303,24 @@ def _write(run: _Run, folder: Path, threads: int | None, settings: dict[str, Any
     pictures = telling.pictures()
     write_sheets(folder, pictures, run.tally.states, fonts, shown)
     number = drawn.num_written
-    text = render(run.tally, pictures, shown=shown, settings=settings, num_overlays=number)
+    text = render(
+        run.tally, pictures, shown=shown, settings=settings, num_overlays=number,
+        regions=run.region_tally, pairs=pairs.pictures(),
+    )  # fmt: skip
     write_text(folder / "report.html", text)
 
 
 def _open(run: _Run, threads: int | None) -> Predictor:
     """Many photos are divided among the cores; few have all cores one after the other."""
-    number = run.inputs.number
-    many = number is None or number >= _MANY
+    many = _is_many(run.inputs)
     streams = min(threads or available_cores(), _MAX_STREAMS) if many else 1
     # A frame's pixels are held while it waits for its batch.
     batch_size = 2 if run.inputs.has_frames else 8
     return load(run.bundle, threads=threads, streams=streams, batch_size=batch_size)
 
 
-def _rows(predictor: Predictor, run: _Run) -> Iterator[Judged]:
-    """Rows in the order of the inputs; what can't be asked for is among them."""
-    ahead: deque[Item] = deque()
-    items = run.inputs.items()
-    known = frozenset(predictor.classes)
-
-    def requests() -> Iterator[Request]:
-        for item in items:
-            ahead.append(item)
-            if item.source is not None:
-                yield Request(item.source, item.box)
-
-    def rows_before() -> Iterator[Judged]:
-        while ahead and ahead[0].source is None:
-            item = ahead.popleft()
-            found = Prediction(item.name, predictor.classes, box=item.box, error=item.error)
-            yield Judged(found, item.name, item.truth)
-
-    for prediction in predictor.stream(requests(), max_pixels=run.max_pixels):
-        yield from rows_before()
-        item = ahead.popleft()
-        source: ImageSource = item.name if item.source is None else item.source
-        named = replace(prediction, filename=item.name)
-        yield judge(named, source, item.truth, run.unsure_below, known)
-    yield from rows_before()
+def _is_many(inputs: Inputs) -> bool:
+    return inputs.number is None or inputs.number >= _MANY
 
 
 def _limit(bundle: Bundle, unsure_below: float | None) -> float | None:

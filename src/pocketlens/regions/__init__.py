@@ -1,0 +1,1 @@
+"""Ways to find the part of a photo to classify: one file each."""
