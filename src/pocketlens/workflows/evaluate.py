@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pocketlens.core import metrics
+from pocketlens.core.bootstrap import score_interval
 from pocketlens.core.errors import UserError
 from pocketlens.core.metrics import Metric
 from pocketlens.core.predictor import Fitted
@@ -23,11 +24,14 @@ class Evaluation:
     """Scores in percent, `loss` in nats.
 
     Attributes:
+        score_low, score_high: 95 % interval over other draws of as many photos.
         per_class: class -> its scores, its number of samples, its threshold (multi-label).
     """
 
     metric: Metric
     score: float
+    score_low: float
+    score_high: float
     loss: float
     num_samples: int
     metrics: dict[str, float]
@@ -41,6 +45,8 @@ class Evaluation:
         return {
             "metric": self.metric,
             "score": self.score,
+            "score_low": self.score_low,
+            "score_high": self.score_high,
             "loss": self.loss,
             "num_samples": self.num_samples,
             **{k: v for k, v in self.metrics.items() if k != "loss"},
@@ -76,9 +82,12 @@ def evaluate(
         warn(f"{name} is not scored: {reason}")
     chosen = metric_of(opened, metric)
     scored = outcome.scored
+    ends = score_interval(chosen, scored, units=outcome.examples.units)
     return Evaluation(
         metric=chosen,
         score=float(metrics.score(chosen, scored)[0]),
+        score_low=ends.low,
+        score_high=ends.high,
         loss=metrics.loss(scored),
         num_samples=len(scored),
         metrics=metrics.summary(scored),
