@@ -163,6 +163,20 @@ def test_text_stands_out_from_its_ground(template: str, scheme: str) -> None:
             assert found >= CONTRAST, f"{word} on {ground}: {found:.2f}"
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("tint", ["heat", "miss"])
+def test_figures_stand_out_from_the_cells_of_a_matrix(scheme: str, tint: str) -> None:
+    style = style_of("compare.html")
+    dark = rules(style, "@media (prefers-color-scheme: dark)") if scheme == "dark" else ""
+    values = dict(re.findall(r"--([a-z-]+): ([^;]+);", style.split("@media")[0] + dark))
+    most = float(re.findall(r"--p, 0\) \* ([.\d]+)%", style)[0])
+    page = [int(values["page"][i : i + 2], 16) for i in (1, 3, 5)]
+    over = [
+        round(a + (b - a) * most) for a, b in zip(page, map(int, values[tint].split()), strict=True)
+    ]
+    assert contrast(values["ink"], "#{:02x}{:02x}{:02x}".format(*over)) >= CONTRAST
+
+
 def contrast(one: str, other: str) -> float:
     """Of two colours, 1 to 21: WCAG 2.2, "contrast ratio"."""
     lights = sorted((luminance(one), luminance(other)))
