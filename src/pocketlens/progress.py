@@ -31,7 +31,7 @@ def bar(text: str, total: int | None) -> Iterator[Advance]:
         TimeRemainingColumn,
     )
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, force_jupyter=False)
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -63,7 +63,10 @@ def say(text: str) -> None:
     """A line for the user, on stderr."""
     from rich.console import Console
 
-    Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(text)
+    console = Console(
+        stderr=True, highlight=False, markup=False, soft_wrap=True, force_jupyter=False
+    )
+    console.print(text)
 
 
 def warn(text: str) -> None:

@@ -53,6 +53,12 @@ def test_it_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     report = max(tmp_path.glob("*/report.html"), key=lambda file: file.stat().st_size)
     assert "<h1>" in report.read_text(encoding="utf-8")
     if "shrink" in path.stem:
-        for words in ("macro F1 on the test photos", "text/markdown", "image/svg+xml", "right,"):
+        for words in (
+            "macro F1 on the test photos",
+            "text/markdown",
+            "image/svg+xml",
+            "right,",
+            "★",
+        ):
             assert words in shown
         assert (tmp_path / "small" / "best" / "README.md").is_file()

@@ -109,6 +109,8 @@ def score_interval(
     """How far one model's score would move with other photos of the same kind.
 
     Two models' intervals may overlap although one is better: their difference is `paired_drop`'s.
+    Where no resample moves the score, all being right or all wrong, 3 of n photos may still turn
+    out otherwise (the rule of three, see `Drop`).
 
     Args:
         units: what is drawn, one entry a sample; see `paired_drops`.
@@ -118,6 +120,9 @@ def score_interval(
         lambda weights_BN: {metric: score(metric, scored, weights_BN)}, unit_N, seed, num_resamples
     )
     low, high = np.percentile(drawn[metric], [2.5, 97.5])
+    if low == high:
+        unseen = 300 / (int(unit_N.max()) + 1)
+        low, high = max(0.0, low - unseen), min(100.0, high + unseen)
     return Interval(float(low), float(high))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.core import metrics
-from pocketlens.core.bootstrap import score_interval
+from pocketlens.core.bootstrap import Interval, score_interval
 from pocketlens.core.card_words import FEW
 from pocketlens.core.dataset import Part
 from pocketlens.core.examples import Examples
@@ -36,7 +36,18 @@ def interval_of_test(outcome: Outcome, metric: str) -> dict[str, list[float]]:
     if not len(scored):
         return {}
     name = metrics.check_metric(metric, scored.task)
-    return {name: list(score_interval(name, scored, units=outcome.examples.units))}
+    return {name: list(interval_of(outcome, name))}
+
+
+def interval_of(outcome: Outcome, metric: metrics.Metric) -> Interval:
+    """The 95 % interval of a score; crops of one photo, and photos of one group, hang together."""
+    examples = outcome.examples
+    units: list[tuple[str, str]] = [("photo", unit) for unit in examples.units]
+    if examples.dataset.split_groups != "inside":  # else it is to know these very groups
+        for i, sample in enumerate(examples.samples):
+            if sample.group is not None:
+                units[i] = ("group", sample.group)
+    return score_interval(metric, outcome.scored, units=units)
 
 
 def _counts(examples: Examples) -> NDArray[np.int64]:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pocketlens.core import metrics
-from pocketlens.core.bootstrap import score_interval
 from pocketlens.core.errors import UserError
 from pocketlens.core.metrics import Metric
 from pocketlens.core.predictor import Fitted
 from pocketlens.core.scored import Scored
 from pocketlens.measures.score import Outcome, collect
 from pocketlens.progress import warn
+from pocketlens.workflows._about import interval_of
 from pocketlens.workflows._parts import Part, examples_of
 from pocketlens.workflows.data import DataLike, as_hashed
 from pocketlens.workflows.open import BundleLike, as_bundle, load
@@ -82,7 +82,7 @@ def evaluate(
         warn(f"{name} is not scored: {reason}")
     chosen = metric_of(opened, metric)
     scored = outcome.scored
-    ends = score_interval(chosen, scored, units=outcome.examples.units)
+    ends = interval_of(outcome, chosen)
     return Evaluation(
         metric=chosen,
         score=float(metrics.score(chosen, scored)[0]),
