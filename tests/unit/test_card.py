@@ -207,3 +207,26 @@ def test_a_manifest_with_a_file_of_that_name_keeps_it(tmp_path: Path) -> None:
     again = read_bundle(bundle.path)
     assert again.card is None
     assert copy_bundle(again, tmp_path / "y").manifest.files == bundle.manifest.files
+
+
+def test_a_manifest_of_elsewhere_may_hold_anything(tmp_path: Path) -> None:
+    odd: dict[str, Any] = {
+        "val": 3,
+        "test": {"macro_f1": "x"},
+        "test_interval": [1],
+        "thresholds": 0,
+    }
+    parents = ({"id": "y", "runtime": "torch", "precision": "int8", "method": "", "config": None},)
+    bundle = made(
+        tmp_path,
+        metrics=odd,
+        class_info={"ok": 3},
+        thresholds={},
+        task="multi_label",
+        backend="coreml",
+        model={"name": None, "family": 3, "params": "many"},
+        lineage=Lineage(parents, "x", {"trained_on": [1]}, versions={"a": 1}),  # type: ignore[dict-item]
+    )
+    text = shown(bundle.card or "").text
+    assert "made by an unknown step" in text
+    assert "opens only where that is" in text

@@ -17,11 +17,12 @@ from pocketlens.core.card_words import (
     RUNTIMES,
     how_to_run,
     limits,
+    mapping,
     method_words,
     preprocessing,
     trained_on,
 )
-from pocketlens.core.text import count_of, one_line
+from pocketlens.core.text import count_of
 from pocketlens.core.text import markdown_code as code
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _classes(bundle: Bundle) -> str:
     called = {
         name: str(info["name"])
         for name, info in manifest.class_info.items()
-        if isinstance(info, Mapping) and info.get("name")
+        if mapping(info).get("name")
     }
     shown = manifest.classes[:_SHOWN]
     named = any(name in called for name in shown)
@@ -146,7 +147,7 @@ def _network(bundle: Bundle) -> str:
 
 def _steps(bundle: Bundle) -> str:
     lineage = bundle.manifest.lineage
-    steps = [(p.get("method", ""), p.get("config") or {}, p.get("id")) for p in lineage.parents]
+    steps = [(p.get("method", ""), mapping(p.get("config")), p.get("id")) for p in lineage.parents]
     steps.append((lineage.method, lineage.config, None))
     lines = []
     for number, (method, config, id) in enumerate(steps, 1):
@@ -163,16 +164,16 @@ def _steps(bundle: Bundle) -> str:
         lines += ["", f"Photos (or boxes of photos){source}: {', '.join(parts)}."]
         lines[-1] += " Which these are stands in `split.json`, by the hashes of their bytes."
     if lineage.data_hash:
-        lines.append(f"Hash of the photos and labels: `{code(lineage.data_hash).strip('`')}`.")
+        lines.append(f"Hash of the photos and labels: `{code(str(lineage.data_hash)).strip('`')}`.")
     if lineage.versions:
-        made_with = ", ".join(f"{one_line(k)} {one_line(v)}" for k, v in lineage.versions.items())
+        made_with = ", ".join(f"{k} {v}" for k, v in lineage.versions.items())
         lines.append(f"Made with {code(made_with)}.")
     return "\n".join(lines)
 
 
 def _scores(bundle: Bundle) -> str:
     metrics = bundle.manifest.metrics
-    parts = [p for p in ("val", "test") if isinstance(metrics.get(p), Mapping) and metrics[p]]
+    parts = [part for part in ("val", "test") if mapping(metrics.get(part))]
     lineage = bundle.manifest.lineage
     unknown = (
         "This form of the network was not scored when it was made: `pocketlens evaluate` does it, "
@@ -187,7 +188,7 @@ def _scores(bundle: Bundle) -> str:
     rows = [[METRICS[name], *(_score(metrics, part, name) for part in parts)] for name in names]
     text = table(["", *({"val": "validation", "test": "test"}[p] for p in parts)], rows)
     words = []
-    if "test_interval" in metrics:
+    if mapping(metrics.get("test_interval")):
         words.append(
             "In brackets the 95 % interval over other draws of as many test photos (bootstrap)."
         )
@@ -204,8 +205,10 @@ def _score(metrics: Mapping[str, Any], part: str, name: str) -> str:
         return ""
     if name == "loss":
         return f"{value:.3f}"
-    ends = metrics.get(f"{part}_interval", {}).get(name)
-    return f"{value:.2f} %" + (f" [{ends[0]:.2f}, {ends[1]:.2f}]" if ends else "")
+    ends = mapping(metrics.get(f"{part}_interval")).get(name)
+    if not (isinstance(ends, list | tuple) and all(isinstance(v, int | float) for v in ends)):
+        ends = ()
+    return f"{value:.2f} %" + (f" [{ends[0]:.2f}, {ends[1]:.2f}]" if len(ends) == 2 else "")
 
 
 def _measured(comparison: Comparison, row: Row) -> str:

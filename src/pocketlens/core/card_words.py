@@ -54,9 +54,13 @@ def trained_on(bundle: Bundle) -> Mapping[str, Any]:
     """What the step that trained first wrote of its photos; empty where nothing is known."""
     lineage = bundle.manifest.lineage
     configs = [parent.get("config") for parent in lineage.parents] + [lineage.config]
-    found = (c[TRAINED_ON] for c in configs if isinstance(c, Mapping) and TRAINED_ON in c)
-    facts = next(found, {})
-    return facts if isinstance(facts, Mapping) else {}
+    found = (mapping(config).get(TRAINED_ON) for config in configs)
+    return next(filter(None, map(mapping, found)), {})
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """A part of a manifest that ought to be an object; nothing where it is none."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def method_words(method: str, config: Mapping[str, Any]) -> str:
@@ -127,6 +131,9 @@ def how_to_run(manifest: Manifest) -> str:
         f'    print(predictor.predict(["photo.jpg"])[0]{answer})',
         "```",
     ]
+    if manifest.backend not in (None, "cpu", "xnnpack"):
+        where = markdown_code(manifest.backend)
+        lines += ["", f"It is computed by {where}, so it opens only where that is."]
     if note := _APP.get(manifest.runtime):
         lines += ["", note]
     return "\n".join(lines)
@@ -151,7 +158,7 @@ def limits(bundle: Bundle) -> str:
     if manifest.task == "multi_label":
         lines.append("It may give a photo no label at all.")
         if manifest.thresholds is not None:
-            where = str(manifest.metrics.get("thresholds", {}).get("found_on", "val"))
+            where = mapping(manifest.metrics.get("thresholds")).get("found_on", "val")
             lines.append(
                 "Its thresholds are those of the network it was made from, not of its own answers."
                 if where == "parent"
@@ -182,10 +189,10 @@ def _of_the_data(bundle: Bundle) -> list[str]:
     facts = trained_on(bundle)
     lines = []
     few, total = facts.get("num_classes_few_test"), len(bundle.manifest.classes)
-    if few:
-        fewest = facts.get("fewest_test", {})
+    if isinstance(few, int) and few:
+        fewest = mapping(facts.get("fewest_test"))
         example = ""
-        if isinstance(fewest, Mapping) and "label" in fewest:
+        if "label" in fewest:
             example = f" (fewest: {markdown_code(str(fewest['label']))}, {fewest.get('num', 0)})"
         lines.append(
             f"{few:,} of {total:,} classes have fewer than {FEW} test photos{example}: how well it "
