@@ -40,7 +40,7 @@ def bar(text: str, total: int | None) -> Iterator[Advance]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as p:
+    with Progress(*columns, console=console, transient=True, disable=not is_terminal()) as p:
         task = p.add_task(text, total=total)
 
         def advance(steps: int = 1, text: str | None = None) -> None:
