@@ -272,7 +272,7 @@ def test_plugins(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = call(capsys, "plugins", "--json")
     found = json.loads(out)
     assert code == 0
-    assert set(found) == {"datasets", "models", "methods", "runtimes", "loggers"}
+    assert set(found) == {"datasets", "models", "methods", "runtimes", "maps", "loggers"}
     assert all(
         {"name", "summary", "installed", "extra"} <= set(p) for v in found.values() for p in v
     )

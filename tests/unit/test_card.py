@@ -229,4 +229,8 @@ def test_a_manifest_of_elsewhere_may_hold_anything(tmp_path: Path) -> None:
     )
     text = shown(bundle.card or "").text
     assert "made by an unknown step" in text
+    imported = made(tmp_path, "i", lineage=Lineage(method="import", versions={"torch": "2"}))
+    assert "<li>imported ready-trained</li>" in re.sub(
+        r"\s*\n", "", MarkdownIt("commonmark").render(imported.card or "")
+    ), "what follows is no part of the step"
     assert "opens only where that is" in text

@@ -153,6 +153,7 @@ def _steps(bundle: Bundle) -> str:
     for number, (method, config, id) in enumerate(steps, 1):
         made = f" (bundle `{str(id)[:8]}`)" if id else ""
         lines.append(f"{number}. {method_words(str(method), config)}{made}")
+    lines.append("")  # else the last step would go on
     facts = trained_on(bundle)
     parts = []
     split = bundle.split
@@ -161,14 +162,14 @@ def _steps(bundle: Bundle) -> str:
             parts.append(f"{number:,} {name}")
     if parts:
         source = f" of {code(str(facts['name']))}" if facts.get("name") else ""
-        lines += ["", f"Photos (or boxes of photos){source}: {', '.join(parts)}."]
+        lines.append(f"Photos (or boxes of photos){source}: {', '.join(parts)}.")
         lines[-1] += " Which these are stands in `split.json`, by the hashes of their bytes."
     if lineage.data_hash:
         lines.append(f"Hash of the photos and labels: `{code(str(lineage.data_hash)).strip('`')}`.")
     if lineage.versions:
         made_with = ", ".join(f"{k} {v}" for k, v in lineage.versions.items())
         lines.append(f"Made with {code(made_with)}.")
-    return "\n".join(lines)
+    return "\n".join(lines).rstrip()
 
 
 def _scores(bundle: Bundle) -> str:
