@@ -61,8 +61,12 @@ def main() -> int:
     return 0
 
 
-def write_table(folder: Path) -> Path:
-    """Copy the photos out of the package and write their table: image, label, cell type."""
+def write_table(folder: Path, every: int = 1) -> Path:
+    """Copy the photos out of the package and write their table: image, label, cell type.
+
+    Args:
+        every: take each so-manieth photo, for a quick look.
+    """
     spec = importlib.util.find_spec("elpv_dataset")
     if spec is None or spec.origin is None:
         raise pl.UserError("the photos are missing: pip install elpv-dataset")
@@ -70,9 +74,10 @@ def write_table(folder: Path) -> Path:
     table = folder / "labels.csv"
     if table.exists():
         return table
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(source / "images", folder / "images", dirs_exist_ok=True)
-    rows = [line.split() for line in (source / "labels.csv").read_text().splitlines()]
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    rows = [line.split() for line in (source / "labels.csv").read_text().splitlines()][::every]
+    for image, *_ in rows:
+        shutil.copyfile(source / image, folder / image)
     with table.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["image", "label", "cell_type", "defect_probability"])

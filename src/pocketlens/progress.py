@@ -31,7 +31,7 @@ def bar(text: str, total: int | None) -> Iterator[Advance]:
         TimeRemainingColumn,
     )
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, force_jupyter=False)
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -40,7 +40,7 @@ def bar(text: str, total: int | None) -> Iterator[Advance]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as p:
+    with Progress(*columns, console=console, transient=True, disable=not is_terminal()) as p:
         task = p.add_task(text, total=total)
 
         def advance(steps: int = 1, text: str | None = None) -> None:
@@ -63,7 +63,10 @@ def say(text: str) -> None:
     """A line for the user, on stderr."""
     from rich.console import Console
 
-    Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(text)
+    console = Console(
+        stderr=True, highlight=False, markup=False, soft_wrap=True, force_jupyter=False
+    )
+    console.print(text)
 
 
 def warn(text: str) -> None:

@@ -62,6 +62,7 @@ def test_method(
     assert set(manifest.metrics) == {"metric", "probe"}, "the parent's scores are not its own"
     assert not any(f.suffix in (".pt", ".pth", ".pkl") for f in result.path.iterdir())
     assert read_bundle(result.path).id == result.id
+    assert method in (result.card or ""), "each bundle has a card that says how it was made"
     again = apply(method, tiny, photos, tmp_path / "b")
     assert again.manifest.files == manifest.files, "the same photos and seed give the same file"
     with pl.load(result) as predictor:

@@ -12,6 +12,7 @@ import pytest
 import pocketlens as pl
 from pocketlens import plugins
 from pocketlens.core.bundle import Bundle
+from pocketlens.core.card import render
 from pocketlens.core.errors import UserError
 from pocketlens.core.session import SessionOptions
 from support.installed import to_test
@@ -124,6 +125,7 @@ def test_manifest_is_carried_over(
     mine, its = tiny.manifest, bundle.manifest
     assert (its.preprocess, its.classes, its.task) == (mine.preprocess, mine.classes, mine.task)
     assert bundle.split == tiny.split
+    assert bundle.card == render(bundle), "each bundle has a card"
     if runtime != "torch":
         assert its.lineage.parents[0]["id"] == tiny.id
         exported = its.lineage.method == "export"

@@ -56,6 +56,11 @@ def test_fit_leaves_what_the_contract_says(fitted: Path) -> None:
     best = next(row for row in table["rows"] if row["verdict"] == "best")
     manifest = json.loads((fitted / "best" / "manifest.json").read_text())
     assert manifest["runtime"] == best["runtime"]
+    card = (fitted / "best" / "README.md").read_text()
+    assert f"Row `{best['name']}` of `compare.json`" in card
+    assert f"{best['score']:.2f} %" in card
+    trained = (fitted / "model" / "README.md").read_text()
+    assert re.search(r"macro F1 \| [\d.]+ % \| [\d.]+ % \[[\d.]+, [\d.]+\]", trained)
     assert not list(fitted.rglob("*.tmp")), "nothing half-written is left"
 
 

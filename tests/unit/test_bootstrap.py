@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from pocketlens.core.bootstrap import Drop, paired_drop, paired_drops
+from pocketlens.core.bootstrap import Drop, paired_drop, paired_drops, score_interval
 from pocketlens.core.dataset import Task
-from pocketlens.core.metrics import score, summary
+from pocketlens.core.metrics import Metric, score, summary
 from pocketlens.core.scored import Scored, from_logits
 
 
@@ -17,6 +17,12 @@ def scored(right: np.ndarray, *, scale: float = 1.0) -> Scored:
     """Two classes, the truth always 0; right where asked."""
     logits = np.where(right, 1, -1)[:, None] * np.array([[1, -1]]) * scale
     return from_logits("single_label", logits.astype(np.float32), np.zeros(len(right), np.int64))
+
+
+def from_answers(truth: np.ndarray, answers: np.ndarray) -> Scored:
+    """Two classes, with these answers."""
+    logits = np.eye(2, dtype=np.float32)[answers]
+    return from_logits("single_label", logits, truth.astype(np.int64))
 
 
 def simulate(
@@ -162,3 +168,27 @@ def test_all_metrics_come_from_the_same_resamples(task: Task) -> None:
     for name, drop in drops.items():
         assert drop.drop == pytest.approx(summary(a)[name] - summary(b)[name])
         assert drop.low < drop.drop < drop.high
+
+
+def test_interval_of_a_score() -> None:
+    rng = np.random.default_rng(3)
+    truth = rng.integers(0, 2, 400)
+    answers = np.where(rng.random(400) < 0.8, truth, 1 - truth)
+    scored = from_answers(truth, answers)
+    right = 100 * float(np.mean(truth == answers))
+    found = score_interval("accuracy", scored)
+    half = 1.96 * np.sqrt(right * (100 - right) / 400)  # of a binomial
+    assert found.low == pytest.approx(right - half, abs=0.6)
+    assert found.high == pytest.approx(right + half, abs=0.6)
+    assert score_interval("accuracy", scored) == found
+    # Two crops of each photo say no more than one.
+    twice = from_answers(np.repeat(truth, 2), np.repeat(answers, 2))
+    wide = score_interval("accuracy", twice, units=[i // 2 for i in range(800)])
+    assert wide.high - wide.low == pytest.approx(found.high - found.low, rel=0.1)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
+def test_all_right_is_not_certain_to_stay_so(metric: Metric) -> None:
+    truth = np.array([0, 1] * 15)
+    assert score_interval(metric, from_answers(truth, truth)) == (90.0, 100.0)
+    assert score_interval("accuracy", from_answers(truth, 1 - truth)) == (0.0, 10.0)

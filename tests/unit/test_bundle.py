@@ -55,6 +55,7 @@ def test_round_trip(bundle: Bundle) -> None:
     assert again.size_bytes == len(b"weights")
     assert again.file("model.onnx").read_bytes() == b"weights"
     assert set(leftovers(bundle.path)) == {
+        "README.md",
         "manifest.json",
         "model.onnx",
         "extra.json",

@@ -45,7 +45,8 @@ def run(
     if json:
         print_json(result.to_dict())
         return
-    print(f"{result.metric} {result.score:.2f} % on {result.num_samples} {split} photos")
+    ends = f"[{result.score_low:.2f}, {result.score_high:.2f}]"
+    print(f"{result.metric} {result.score:.2f} % {ends} on {result.num_samples} {split} photos")
     for text, names in (
         ("in the data, unknown to the model, not scored", result.unknown_classes),
         ("known to the model, not in these photos", result.untested_classes),

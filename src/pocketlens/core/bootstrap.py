@@ -6,7 +6,7 @@ are scored on the same resample, so what is common to them cancels out.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -82,22 +82,68 @@ def paired_drops(
         reference.logits_NK is None or np.array_equal(ranking(reference), ranking(other))
     ):  # every resample would say the same
         return {name: Drop(value, 0.0, 0.0, unseen) for name, value in plain.items()}
-    rng = np.random.default_rng(seed)
-    drawn_by: dict[str, list[Floats]] = {name: [] for name in plain}
-    chunk = max(1, _CHUNK_WEIGHTS // max(1, len(reference)))
-    for start in range(0, num_resamples, chunk):
-        rows = min(chunk, num_resamples - start)
-        drawn = rng.integers(0, num_units, size=(rows, num_units))
-        counts = np.stack([np.bincount(row, minlength=num_units) for row in drawn])
-        for name, values in lost(counts[:, unit_N].astype(np.float64)).items():
-            drawn_by[name].append(values)
     drops = {}
-    for name, parts in drawn_by.items():
-        low, high = np.percentile(np.concatenate(parts), [2.5, 97.5])
+    for name, values in _resamples(lost, unit_N, seed, num_resamples).items():
+        low, high = np.percentile(values, [2.5, 97.5])
         # A ranking moves without any label being another, so only a width of 0 is blind there.
         blind = name != "map" or low == high
         drops[name] = Drop(plain[name], float(low), float(high), unseen if blind else 0.0)
     return drops
+
+
+class Interval(NamedTuple):
+    """The ends of a 95 % interval, in percent."""
+
+    low: float
+    high: float
+
+
+def score_interval(
+    metric: Metric,
+    scored: Scored,
+    *,
+    units: Sequence[Hashable] | None = None,
+    seed: int = 0,
+    num_resamples: int = NUM_RESAMPLES,
+) -> Interval:
+    """How far one model's score would move with other photos of the same kind.
+
+    Two models' intervals may overlap although one is better: their difference is `paired_drop`'s.
+    Where no resample moves the score, all being right or all wrong, 3 of n photos may still turn
+    out otherwise (the rule of three, see `Drop`).
+
+    Args:
+        units: what is drawn, one entry a sample; see `paired_drops`.
+    """
+    unit_N = _unit_indices(units, len(scored))
+    drawn = _resamples(
+        lambda weights_BN: {metric: score(metric, scored, weights_BN)}, unit_N, seed, num_resamples
+    )
+    low, high = np.percentile(drawn[metric], [2.5, 97.5])
+    if low == high:
+        unseen = 300 / (int(unit_N.max()) + 1)
+        low, high = max(0.0, low - unseen), min(100.0, high + unseen)
+    return Interval(float(low), float(high))
+
+
+def _resamples(
+    of: Callable[[Floats], Mapping[str, Floats]],
+    unit_N: NDArray[np.int64],
+    seed: int,
+    num_resamples: int,
+) -> dict[str, Floats]:
+    """What `of` makes of each resample's weights BN, by name."""
+    rng = np.random.default_rng(seed)
+    num_units = int(unit_N.max()) + 1
+    drawn_by: dict[str, list[Floats]] = {}
+    chunk = max(1, _CHUNK_WEIGHTS // len(unit_N))
+    for start in range(0, num_resamples, chunk):
+        rows = min(chunk, num_resamples - start)
+        drawn = rng.integers(0, num_units, size=(rows, num_units))
+        counts = np.stack([np.bincount(row, minlength=num_units) for row in drawn])
+        for name, values in of(counts[:, unit_N].astype(np.float64)).items():
+            drawn_by.setdefault(name, []).append(values)
+    return {name: np.concatenate(parts) for name, parts in drawn_by.items()}
 
 
 def _unseen(reference: Scored, other: Scored, num_units: int) -> float:

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
+from pocketlens.core.card import CARD, render
 from pocketlens.core.dataset import Task
 from pocketlens.core.directory import MANIFEST, new_directory
 from pocketlens.core.errors import BundleError, UserError
@@ -167,6 +168,14 @@ class Bundle:
         return Split.from_dict(json.loads((self.path / SPLIT).read_text(encoding="utf-8")))
 
     @property
+    def card(self) -> str | None:
+        """The text of its `README.md`, as somebody may have edited it; None where there is none."""
+        file = self.path / CARD
+        if CARD in self.manifest.files or file.is_symlink() or not file.is_file():
+            return None
+        return file.read_bytes().decode("utf-8", "surrogateescape")
+
+    @property
     def size_bytes(self) -> int:
         """Size of the network's own files, those named `model.*`."""
         return sum(
@@ -274,14 +283,17 @@ def write_bundle(
     files: Mapping[str, Path | bytes],
     *,
     split: Split | None = None,
+    card: str | None = None,
     overwrite: bool = False,
 ) -> Bundle:
-    """Write a bundle whole: files and manifest into a temporary sibling, then one rename.
+    """Write a bundle whole: files, manifest and card into a temporary sibling, then one rename.
 
     Args:
         manifest: its `files` are filled in here.
         files: name -> bytes, or a file to copy.
         split: to remember, with the photos that ranges were found on; nothing for an empty one.
+        card: the text of `README.md`, which isn't among the manifest's files, so that people may
+            change it; made from the rest when None.
 
     Raises:
         UserError: `out` exists, or can't be written.
@@ -298,6 +310,9 @@ def write_bundle(
         hashes = {name: _sha256(temporary / name) for name in sorted(contents)}
         complete = Manifest(**{**vars(manifest), "files": hashes})
         (temporary / MANIFEST).write_text(complete.to_json(), encoding="utf-8")
+        if CARD not in contents:
+            text = render(Bundle(temporary, complete)) if card is None else card
+            (temporary / CARD).write_bytes(text.encode("utf-8", "surrogateescape"))
     return Bundle(Path(out), complete)
 
 

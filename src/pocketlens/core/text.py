@@ -11,6 +11,8 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _RESERVED: Final = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)
 _LOOKS_HASHED: Final = re.compile(r"-[0-9a-f]{8}$")
 _MAX_NAME_BYTES: Final = 100
+#: Characters of a name in a Markdown file.
+_LONGEST: Final = 100
 
 #: They turn the direction of the text around them, so a name could pretend to be another.
 _DIRECTION: Final = frozenset(
@@ -34,6 +36,21 @@ def one_line(text: str) -> str:
         for char in text
         if unicodedata.category(char) not in ("Cc", "Cs") and char not in _DIRECTION
     )
+
+
+def markdown_code(text: str, *, cell: bool = False) -> str:
+    """A name for a Markdown file, as code: shown as it is, neither markup nor a link.
+
+    Args:
+        cell: in a table, where a bar needs a backslash even in code.
+    """
+    text = one_line(text).strip()
+    text = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    if not text:
+        return ""
+    fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
+    pad = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{pad}{text.replace('|', chr(92) + '|') if cell else text}{pad}{fence}"
 
 
 def safe_filename(text: str) -> str:

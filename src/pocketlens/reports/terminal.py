@@ -56,6 +56,7 @@ def render(comparison: Comparison, config: Config | None = None) -> str:
     out = io.StringIO()
     console = Console(
         file=out,
+        force_jupyter=False,  # in a notebook it would go to the screen, and the text be empty
         width=config.width,
         force_terminal=config.color,
         color_system="standard" if config.color else None,

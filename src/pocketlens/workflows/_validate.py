@@ -11,7 +11,7 @@ from pocketlens.core.examples import Examples
 from pocketlens.core.predictor import Predictor
 from pocketlens.core.scored import Scored
 from pocketlens.core.session import Session
-from pocketlens.measures.score import collect
+from pocketlens.measures.score import Outcome, collect
 from pocketlens.training.photos import Photos
 from pocketlens.workflows._thresholds import with_own_thresholds
 
@@ -34,8 +34,15 @@ def score_module(
     Raises:
         UserError: it answers with NaN or infinity.
     """
+    return outcome_of(module, manifest, examples, photos).scored
+
+
+def outcome_of(
+    module: torch.nn.Module, manifest: Manifest, examples: Examples, photos: Photos | None = None
+) -> Outcome:
+    """The same, with which examples were answered."""
     session = plugins.load("runtimes", "torch").session_of(module)
-    return score_session(session, manifest, examples, photos)
+    return _outcome(session, manifest, examples, photos)
 
 
 def score_session(
@@ -46,7 +53,13 @@ def score_session(
     Raises:
         UserError: it answers with NaN or infinity.
     """
+    return _outcome(session, manifest, examples, photos).scored
+
+
+def _outcome(
+    session: Session, manifest: Manifest, examples: Examples, photos: Photos | None
+) -> Outcome:
     outcome = collect(Predictor(manifest, session, batch_size=32, fitted=photos), examples)
     if outcome.num_not_finite:
         raise UserError("the network answers with NaN or infinity; lower --lr")
-    return outcome.scored
+    return outcome

@@ -76,10 +76,13 @@ def _halfway(source: Bundle, plugin: Any, folder: Path) -> Bundle:
     return export(source, runtime=takes[0], out=folder)
 
 
-def copy_bundle(bundle: Bundle, out: Path, *, overwrite: bool = False) -> Bundle:
-    """The same bundle at another place."""
+def copy_bundle(
+    bundle: Bundle, out: Path, *, card: str | None = None, overwrite: bool = False
+) -> Bundle:
+    """The same bundle at another place, with its card as it was edited, or with another."""
     files = {name: bundle.path / name for name in bundle.manifest.files}
-    return write_bundle(out, bundle.manifest, files, overwrite=overwrite)
+    card = bundle.card if card is None else card
+    return write_bundle(out, bundle.manifest, files, card=card, overwrite=overwrite)
 
 
 def import_model(

@@ -13,6 +13,7 @@ from pocketlens.core.predictor import Fitted
 from pocketlens.core.scored import Scored
 from pocketlens.measures.score import Outcome, collect
 from pocketlens.progress import warn
+from pocketlens.workflows._about import interval_of
 from pocketlens.workflows._parts import Part, examples_of
 from pocketlens.workflows.data import DataLike, as_hashed
 from pocketlens.workflows.open import BundleLike, as_bundle, load
@@ -23,11 +24,14 @@ class Evaluation:
     """Scores in percent, `loss` in nats.
 
     Attributes:
+        score_low, score_high: 95 % interval over other draws of as many photos.
         per_class: class -> its scores, its number of samples, its threshold (multi-label).
     """
 
     metric: Metric
     score: float
+    score_low: float
+    score_high: float
     loss: float
     num_samples: int
     metrics: dict[str, float]
@@ -41,6 +45,8 @@ class Evaluation:
         return {
             "metric": self.metric,
             "score": self.score,
+            "score_low": self.score_low,
+            "score_high": self.score_high,
             "loss": self.loss,
             "num_samples": self.num_samples,
             **{k: v for k, v in self.metrics.items() if k != "loss"},
@@ -76,9 +82,12 @@ def evaluate(
         warn(f"{name} is not scored: {reason}")
     chosen = metric_of(opened, metric)
     scored = outcome.scored
+    ends = interval_of(outcome, chosen)
     return Evaluation(
         metric=chosen,
         score=float(metrics.score(chosen, scored)[0]),
+        score_low=ends.low,
+        score_high=ends.high,
         loss=metrics.loss(scored),
         num_samples=len(scored),
         metrics=metrics.summary(scored),

@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pocketlens.core.bundle import Bundle
+from pocketlens.core.bundle import Bundle, read_bundle
+from pocketlens.core.card import render, with_measured
 from pocketlens.core.directory import refuse_existing
-from pocketlens.core.errors import UserError
+from pocketlens.core.errors import BundleError, UserError
 from pocketlens.core.examples import Examples
 from pocketlens.core.gate import Goal, Limits
 from pocketlens.core.metrics import Metric
@@ -244,9 +245,20 @@ def search(
     assert bundle is not None
     # A run that is cut off here must not leave an old table beside a new model.
     (target / RESULT).unlink(missing_ok=True)
-    copy_bundle(bundle, target / "best", overwrite=True)
+    card = with_measured(_card(bundle, target / "best"), comparison, best)
+    copy_bundle(bundle, target / "best", card=card, overwrite=True)
     write_reports(target, comparison)
     return Table(comparison, target, target / "best")
+
+
+def _card(bundle: Bundle, place: Path) -> str:
+    """The card of a bundle; where it stands already, with what somebody wrote into it."""
+    try:
+        there = read_bundle(place)
+    except BundleError:
+        there = bundle
+    edited = there.card if there.id == bundle.id else None
+    return edited or bundle.card or render(bundle)
 
 
 def _scored_photos(parent: Bundle, hashed: Hashed) -> tuple[Examples, Examples, list[str]]:

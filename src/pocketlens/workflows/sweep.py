@@ -19,6 +19,7 @@ from pocketlens.core.errors import UserError
 from pocketlens.progress import say, warn
 from pocketlens.training.config import TrainConfig
 from pocketlens.workflows import _study
+from pocketlens.workflows._about import interval_of_test
 from pocketlens.workflows._network import check_network
 from pocketlens.workflows._parts import examples_of
 from pocketlens.workflows._sweep_space import Space, read_space
@@ -28,7 +29,7 @@ from pocketlens.workflows._tracking import check_trackers
 from pocketlens.workflows._trial import run_trial
 from pocketlens.workflows._workplace import workplace
 from pocketlens.workflows.data import Hashed, identities, read_dataset
-from pocketlens.workflows.evaluate import run_bundle
+from pocketlens.workflows.evaluate import metric_of, run_bundle
 from pocketlens.workflows.train import data_hash
 
 if TYPE_CHECKING:
@@ -201,12 +202,11 @@ def _ship(target: Path, number: int, hashed: Hashed, threads: int | None) -> Bun
         if there.manifest.metrics.get("trial") == number:
             return there
     bundle = read_bundle(target / "trials" / f"{number:04d}")
-    test: dict[str, float] = {}
+    scores = {**bundle.manifest.metrics, "trial": number, "test": {}}
     if bundle.split.test:
-        test = metrics.summary(
-            run_bundle(bundle, examples_of(bundle, hashed, "test"), threads=threads).scored
-        )
-    scores = {**bundle.manifest.metrics, "trial": number, "test": test}
+        outcome = run_bundle(bundle, examples_of(bundle, hashed, "test"), threads=threads)
+        scores["test"] = metrics.summary(outcome.scored)
+        scores["test_interval"] = interval_of_test(outcome, metric_of(bundle))
     files = {name: bundle.file(name) for name in bundle.manifest.files if name != SPLIT}
     return write_bundle(
         place,

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from pocketlens.core import metrics
 from pocketlens.core.bundle import Bundle, read_bundle, write_bundle
-from pocketlens.core.dataset import Dataset
+from pocketlens.core.card_words import TRAINED_ON
+from pocketlens.core.dataset import Dataset, Part
 from pocketlens.core.directory import MARKER, refuse_existing
 from pocketlens.core.errors import DataError, UserError
-from pocketlens.core.examples import make_examples
+from pocketlens.core.examples import Examples, make_examples
 from pocketlens.core.split import Split, make_split
 from pocketlens.progress import say, warn
 from pocketlens.training import artifacts, checkpoint
@@ -26,13 +27,14 @@ from pocketlens.training.job import Job
 from pocketlens.training.loop import train_network
 from pocketlens.training.parallel import check_machine
 from pocketlens.training.resuming import refuse_other_run, refuse_other_settings
+from pocketlens.workflows._about import about, interval_of_test
 from pocketlens.workflows._network import check_network
 from pocketlens.workflows._photos import photos_of
 from pocketlens.workflows._prepare import prepare, trained_classes
 from pocketlens.workflows._teacher import check_teacher, teach
 from pocketlens.workflows._thresholds import with_thresholds
 from pocketlens.workflows._tracking import EpochCall, check_trackers, tracking
-from pocketlens.workflows._validate import score_module, validate
+from pocketlens.workflows._validate import outcome_of, score_module, validate
 from pocketlens.workflows._workplace import locked
 from pocketlens.workflows.data import DataLike, Hashed, as_hashed, data_paths
 from pocketlens.workflows.open import BundleLike, as_bundle
@@ -166,9 +168,9 @@ def _train(
     for note in split.notes:
         warn(note)
     classes = trained_classes(dataset, hashed.identities, split)
-    parts = {
+    parts: dict[Part, Examples] = {
         part: make_examples(dataset, hashed.identities, classes, only=frozenset(keys))
-        for part, keys in (("train", split.train), ("val", split.val), ("test", split.test))
+        for part, keys in _parts_of(split)
     }
     if not len(parts["val"]):
         raise DataError("no photo is left for validation; add photos, a few of each class")
@@ -183,7 +185,10 @@ def _train(
         warn(f"no test sample of {len(untested)} classes, such as {', '.join(untested[:5])}")
     module, manifest = prepare(dataset, classes, config)
     lineage = replace(
-        manifest.lineage, data_hash=data_hash(dataset, hashed.identities), seed=config.seed
+        manifest.lineage,
+        config={**manifest.lineage.config, TRAINED_ON: about(parts)},
+        data_hash=data_hash(dataset, hashed.identities),
+        seed=config.seed,
     )
     manifest = replace(manifest, lineage=lineage)
     run_id = run_hash(manifest, split)
@@ -219,21 +224,24 @@ def _train(
         manifest = with_thresholds(manifest, score_module(module.eval(), manifest, parts["val"]))
     metric = config.metric or metrics.DEFAULT_METRIC[dataset.task]
     artifacts.write_curves(run_dir / "curves.png", result.history, metric)
+    shown = metrics.DEFAULT_METRIC[dataset.task] if metric == "loss" else metric
     test_scores: dict[str, float] = {}
+    of_test: dict[str, Any] = {}
     if test:
-        tested = score_module(module.eval(), manifest, parts["test"])
+        outcome = outcome_of(module.eval(), manifest, parts["test"])
+        tested = outcome.scored
         if multi:
             artifacts.write_classes(run_dir / "classes.csv", tested, classes)
         else:
             artifacts.write_confusion(run_dir / "confusion_matrix.csv", tested, classes)
         test_scores = metrics.summary(tested)
-    shown = metrics.DEFAULT_METRIC[dataset.task] if metric == "loss" else metric
+        of_test = {"test": test_scores, "test_interval": interval_of_test(outcome, shown)}
     scores = {
         **manifest.metrics,
         "metric": shown,
         "best_epoch": result.best_epoch + 1,
         "val": _part_of_row(result.history[result.best_epoch]),
-        **({"test": test_scores} if test else {}),
+        **of_test,
     }
     from safetensors.torch import save
 
@@ -248,6 +256,10 @@ def _train(
     if test:
         say(f"{shown} on test photos: {test_scores[shown]:.2f} %")
     return bundle
+
+
+def _parts_of(split: Split) -> tuple[tuple[Part, tuple[str, ...]], ...]:
+    return (("train", split.train), ("val", split.val), ("test", split.test))
 
 
 def data_hash(dataset: Dataset, identities: list[str]) -> str:
