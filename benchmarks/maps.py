@@ -159,10 +159,10 @@ def boxes(bundle: Bundle, randoms: list[Bundle], data: Path, methods: Sequence[s
             if not 0.01 <= part.mean() <= 0.9:
                 continue
             logits_K = predictor.logits(prepared(bundle, Request(path))[None])[0]
-            own = [i for low, high in CATEGORIES[category] for i in range(low, high + 1)]
+            meant = [i for low, high in CATEGORIES[category] for i in range(low, high + 1)]
             kept.append(Request(path))
             parts.append(part)
-            classes.append(max(own, key=lambda i: logits_K[i]))
+            classes.append(max(meant, key=lambda i: logits_K[i]))
     units = [str(request.source) for request in kept]
     print(f"\nBoxes: {len(kept)} pairs of photo and category, {len(set(units))} photos\n")
     print("| map | share of mass in the boxes, % | more than uniform | more than random weights |")
@@ -206,7 +206,7 @@ def inside(spec: object, path: str, within: Sequence[object]) -> NDArray[np.bool
 
 def blob(height: int, width: int) -> NDArray[np.float32]:
     """A bell in the middle, a quarter of the side wide: photographers aim."""
-    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]  # type: ignore[misc]
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     bell: NDArray[np.float32] = np.exp(-(x**2 + y**2) / (2 * 0.5**2)).astype(np.float32)
     return bell
 
@@ -257,7 +257,8 @@ def deletion(
     orders["gradcam, random weights"] = maps_of(random, "gradcam", requests, truth)
     inputs = [prepared(bundle, request) for request in requests]
     for name, maps in orders.items():
-        lost, won = [], []
+        lost: list[float] = []
+        won: list[float] = []
         with load(bundle) as predictor:
             for input_CHW, map_HW, index in zip(inputs, maps, truth, strict=True):
                 rank = np.argsort(np.argsort(-map_HW.ravel(), kind="stable"), kind="stable")

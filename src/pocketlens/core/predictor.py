@@ -227,6 +227,7 @@ class Predictor:
         """What the network says of a batch: of the requests without an error, whose inputs these
         are.
         """
+        logits: Iterator[NDArray[np.float32]]
         logits = iter(self.logits(inputs) if len(inputs) else ())
         answers = []
         for request, error in zip(requests, errors, strict=True):
