@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -169,7 +168,9 @@ def _predict(bundle: Path, many: Path) -> dict[str, float]:
         start = time.perf_counter()
         number = pl.predict(bundle, many, out=Path(folder) / "out").num_images
         seconds = time.perf_counter() - start
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Not getrusage: that hands a child its parent's peak.
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    peak_mb = int(status.split("VmHWM:")[1].split()[0]) / 1024
     return {"rate": number / seconds, "peak_mb": peak_mb}
 
 
