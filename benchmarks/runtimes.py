@@ -25,6 +25,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "onnx-int8-dynamic": ("onnx-dynamic", {}),
     "onnx-int8-static": ("onnx-static", {}),
     "pt2e-int8": ("pt2e-static", {"quantizer": "xnnpack"}),
+    "litert-int8": ("litert-static", {}),
 }
 #: Name -> what is exported, and to which runtime.
 EXPORTS = {
@@ -33,6 +34,7 @@ EXPORTS = {
     "openvino-int8-static": ("onnx-int8-static", "openvino"),
     "executorch": ("torch", "executorch"),
     "executorch-int8": ("pt2e-int8", "executorch"),
+    "litert": ("torch", "litert"),
 }
 FOUR = ("torch", "torch-int8-qat", "onnx", "onnx-int8-dynamic")
 THREE = ("torch", "onnx", "onnx-int8-static")

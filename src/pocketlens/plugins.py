@@ -105,7 +105,8 @@ def configure(plugin: ModuleType, options: Mapping[str, Any], *, prefix: str = "
         if name not in known:
             flags = (f"--{prefix}{n.replace('_', '-')}" for n in sorted(known))
             choices = ", ".join(flags) or "none"
-            raise UserError(f"--{prefix}{key} is no option here; its options: {choices}")
+            flag = f"--{prefix}{key.replace('_', '-')}"
+            raise UserError(f"{flag} is no option here; its options: {choices}")
         values[name] = convert(f"--{prefix}{key}", value, hints[name])
     missing = [
         f.name

@@ -6,14 +6,18 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import pocketlens as pl
+from pocketlens import plugins
 from pocketlens.cli import run
 from pocketlens.core.bundle import Bundle, write_bundle
+from pocketlens.core.dataset import Box
+from pocketlens.core.errors import MissingExtraError, UserError
 from support.fake import fake_imported, mean_network
 from support.page import Page
 from support.videos import write_video
@@ -236,3 +240,75 @@ def test_many_photos_answer_as_few_do(bundle: Bundle, tmp_path: Path) -> None:
     assert [Path(row["filename"]).stem for row in rows(tmp_path / "many")] == [
         f"{i:03d}" for i in range(150)
     ]
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\rb", "=a", "@b", "'c", "d,e\nf"])
+def test_its_table_can_be_read_again(name: str, bundle: Bundle, tmp_path: Path) -> None:
+    photo(tmp_path / "photos" / f"{name}.png", 20)
+    photo(tmp_path / "photos" / "plain.png", 235)
+    first = pl.predict(bundle, tmp_path / "photos", out=tmp_path / "one")
+    assert (first.num_images, first.num_errors) == (2, 0)
+    with (tmp_path / "one" / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert {len(row) for row in rows} == {len(rows[0])}
+    again = pl.predict(bundle, tmp_path / "one" / "predictions.csv", out=tmp_path / "two")
+    assert (again.num_images, again.errors) == (2, {})
+
+
+def test_classes_with_line_breaks_keep_the_columns(tmp_path: Path) -> None:
+    made = fake_imported(tmp_path / "b", ("good\nrow", "bad\rrow"))
+    photo(tmp_path / "photos" / "a.png", 20)
+    pl.predict(made, tmp_path / "photos", out=tmp_path / "out")
+    with (tmp_path / "out" / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        header, row = list(csv.reader(file))
+    assert len(header) == len(row) == 8
+
+
+def test_maps_that_can_not_be_had_are_told_before_the_work(
+    bundle: Bundle, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pocketlens.workflows import maps
+
+    def missing(*_: object, **__: object) -> None:
+        raise MissingExtraError("this needs onnx")
+
+    monkeypatch.setattr(plugins.load("maps", "eigencam"), "open", missing)
+    started: list[object] = []
+    monkeypatch.setattr(maps.Predictor, "stream", lambda *_, **__: started.append(1))
+    with pytest.raises(UserError, match="this needs onnx"):
+        pl.predict(bundle, photos, out=tmp_path / "out", maps="eigencam")
+    assert started == []
+    monkeypatch.undo()
+    monkeypatch.setattr(plugins.load("maps", "eigencam"), "open", missing)
+    pl.predict(bundle, photos, out=tmp_path / "out", maps="auto")
+    assert json.loads((tmp_path / "out" / "maps" / "maps.json").read_text())["method"] == (
+        "occlusion"
+    ), "the next that can be had"
+
+
+def test_boxes_beyond_what_is_drawn_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pocketlens.core.judged import Judged
+    from pocketlens.core.predictor import Prediction
+    from pocketlens.explain.fonts import Fonts
+    from pocketlens.workflows import _predict_pictures as pictures
+
+    file = photo(tmp_path / "a.png", 200, (400, 300))
+    asked: list[int] = []
+    drawn = pictures.Overlays(tmp_path, None, Fonts(asked.append), {}, 10**9)  # type: ignore
+    for i in range(pictures._MOST_ROWS + 20):
+        box = Box(i % 40 * 10, i // 40 * 10, 8, 8)
+        found = Prediction(str(file), ("a",), "a", 0.9, probabilities_K=np.ones(1), box=box)
+        drawn.take(Judged(found, str(file), None))
+    seen = []
+    real = pictures.draw_overlay
+
+    def draw(*given: Any, **named: Any) -> Image.Image:
+        seen.append(named["left_out"])
+        return real(*given, **named)
+
+    monkeypatch.setattr(pictures, "draw_overlay", draw)
+    drawn.close()
+    assert seen == [20]
+    assert drawn.num_written == 1

@@ -17,6 +17,7 @@ from pocketlens.core.errors import UserError
 from pocketlens.core.explained import Explanations, Look, Moved, Row, Source
 from pocketlens.core.preprocess import Preprocess
 from pocketlens.explain import heat
+from pocketlens.explain.fonts import Fonts
 from pocketlens.explain.moved import aligned, correlation, overlap, quartiles, share_within
 from pocketlens.reports import _maps
 from pocketlens.runtimes import torch as torch_runtime
@@ -186,8 +187,11 @@ def test_an_overlay_is_brighter_where_the_map_is() -> None:
 
 def test_names_of_any_script_are_cut_to_their_panel() -> None:
     image = Image.new("RGB", (64, 64))
+    warned: list[str] = []
     for title in ("x" * 300, "균열" * 60, "", "\U0001f4f7" * 50):
-        made = heat.side_by_side([heat.Panel(image, title, title), heat.Panel(image, "b")])
+        made = heat.side_by_side(
+            [heat.Panel(image, title, title), heat.Panel(image, "b")], Fonts(warned.append)
+        )
         pixels = np.asarray(made)
         assert made.width == 2 * 64 + 3 * 10
         assert (pixels[80:, 74:84] == pixels[-1, -1]).all(), "nothing is written into the gap"

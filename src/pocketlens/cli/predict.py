@@ -95,6 +95,8 @@ def run(
     """
     from pocketlens.workflows.predict import predict
 
+    if not gradcam and (map_method is not None or maps is not None):
+        raise UserError("--map-method and --maps say how maps are drawn; add --gradcam")
     result = predict(
         bundle,
         images,

@@ -194,10 +194,22 @@ def remove(old: Path) -> None:
         old.unlink()
 
 
+def expand(path: str | os.PathLike[str]) -> Path:
+    """The path with `~` and `~user` put in.
+
+    Raises:
+        UserError: there is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{os.fspath(path)}: {str(error).rstrip('.').lower()}") from error
+
+
 def cache_dir() -> Path:
     """`$POCKETLENS_CACHE`, else `pocketlens` in the system's directory for caches."""
     if given := os.environ.get("POCKETLENS_CACHE"):
-        return Path(given).expanduser()
+        return expand(given)
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
     elif sys.platform == "darwin":

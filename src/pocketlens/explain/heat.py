@@ -7,7 +7,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageFilter
+
+from pocketlens.explain.fonts import Fonts
+from pocketlens.explain.lettering import Line
 
 #: Seventeen points of matplotlib's `inferno` (CC0): evenly brighter from low to high, so that it
 #: reads the same in grey and to people of any colour vision.
@@ -26,11 +29,6 @@ _GROUND: Final = (245, 246, 248)
 _INK, _SOFT = (22, 32, 43), (86, 98, 112)
 _GAP: Final = 10
 _LINE: Final = 20
-#: Fonts with more letters than Pillow's own, by the names that systems give their files.
-_FONTS: Final = (
-    "NotoSansCJK-Regular.ttc", "NanumGothic.ttf", "malgun.ttf", "AppleSDGothicNeo.ttc",
-    "DejaVuSans.ttf",
-)  # fmt: skip
 
 
 class Panel(NamedTuple):
@@ -94,7 +92,7 @@ def enlarged(image_HWC: NDArray[np.uint8], side: int) -> Image.Image:
     return image.resize(size, Image.Resampling.BICUBIC)
 
 
-def side_by_side(panels: Sequence[Panel]) -> Image.Image:
+def side_by_side(panels: Sequence[Panel], fonts: Fonts) -> Image.Image:
     """Panels in a row on a light ground, their texts below, cut where they are too long."""
     lines = 2 if any(panel.detail for panel in panels) else 1
     high = max(panel.image.height for panel in panels)
@@ -105,33 +103,10 @@ def side_by_side(panels: Sequence[Panel]) -> Image.Image:
     for panel in panels:
         canvas.paste(panel.image, (x, _GAP + high - panel.image.height))
         y = high + _GAP + 4
-        _write(draw, (x, y), panel.title, 15, _INK, panel.image.width)
-        _write(draw, (x, y + _LINE), panel.detail, 12, _SOFT, panel.image.width)
+        for text, size, middle, colour in (
+            (panel.title, 15, y + 0.4 * _LINE, _INK),
+            (panel.detail, 12, y + 1.4 * _LINE, _SOFT),
+        ):
+            Line(fonts, text, size, panel.image.width).draw(draw, x, middle, colour)
         x += panel.image.width + _GAP
     return canvas
-
-
-def _write(
-    draw: ImageDraw.ImageDraw,
-    place: tuple[int, int],
-    text: str,
-    size: int,
-    colour: tuple[int, int, int],
-    wide: int,
-) -> None:
-    font = _font(text, size)
-    shown = text
-    while shown and draw.textlength(shown, font=font) > wide:
-        shown = shown.removesuffix("…")[:-1] + "…" if len(shown) > 2 else ""
-    draw.text(place, shown, fill=colour, font=font)
-
-
-def _font(text: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font, or for other letters than Latin's the first that the system has."""
-    if not text.isascii():
-        for name in _FONTS:
-            try:
-                return ImageFont.truetype(name, size)
-            except OSError:
-                continue
-    return ImageFont.load_default(size)

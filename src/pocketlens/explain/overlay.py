@@ -39,6 +39,8 @@ def draw_overlay(
     rows: Sequence[Judged],
     fonts: Fonts,
     shown: dict[str, str] | None = None,
+    *,
+    left_out: int = 0,
 ) -> Image.Image:
     """Draw all rows of one photo on it.
 
@@ -49,6 +51,7 @@ def draw_overlay(
     Args:
         image: the whole upright RGB photo.
         shown: class -> what it is called.
+        left_out: further rows, of which only the number is told.
     """
     scale = min(1.0, MAX_SIDE / max(image.size))
     if max(image.size) < MIN_SIDE:
@@ -62,7 +65,7 @@ def draw_overlay(
     whole = [row for row in rows if row.prediction.box is None]
     numbered = _draw_boxes(image, boxed, scale, letters, fonts, shown)
     lines = [(row, f"{number}  ") for number, row in numbered] + [(row, "") for row in whole]
-    return _tell_below(image, lines, letters, fonts, shown)
+    return _tell_below(image, lines, letters, fonts, shown, left_out)
 
 
 def _draw_boxes(
@@ -151,11 +154,12 @@ def _tell_below(
     letters: int,
     fonts: Fonts,
     shown: dict[str, str] | None,
+    left_out: int,
 ) -> Image.Image:
     """Answers below the photo, in as many columns as it is wide enough for."""
-    if not lines:
+    if not lines and not left_out:
         return image
-    rest = max(0, len(lines) - _MOST_LINES)
+    rest = max(0, len(lines) - _MOST_LINES) + left_out
     lines = lines[:_MOST_LINES]
     wide = max(image.width, _NARROW * letters)
     columns = max(1, min(len(lines), wide // (26 * letters)))

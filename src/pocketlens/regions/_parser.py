@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketlens.core.directory import cache_dir
+from pocketlens.core.directory import cache_dir, expand
 from pocketlens.core.errors import UserError
 from pocketlens.core.onnx_file import external_location
 from pocketlens.core.preprocess import Preprocess
@@ -79,7 +79,7 @@ def open_parser(model: str, *, threads: int, keep_at: str = "") -> Parser:
     """
     if not model:
         raise UserError(f"--region face-skin needs a network: {HOW}")
-    path, name = Path(model).expanduser(), Path(model).name
+    path, name = expand(model), Path(model).name
     if path.is_file():
         file, name = path, path.stem
     elif path.is_dir():
@@ -95,7 +95,7 @@ def open_parser(model: str, *, threads: int, keep_at: str = "") -> Parser:
         )
     parser = _open(file, one_line(name), threads)
     if keep_at:
-        _keep(parser, file, Path(keep_at).expanduser())
+        _keep(parser, file, expand(keep_at))
     return parser
 
 
@@ -211,8 +211,14 @@ def _open(file: Path, name: str, threads: int) -> Parser:
         raise UserError(f"{file} takes {len(session.get_inputs())} inputs, not one photo")
     notes = session.get_modelmeta().custom_metadata_map.get(NOTES)
     if notes is not None:
-        values = json.loads(notes)
-        labels, spec = tuple(values["labels"]), Preprocess.from_dict(values["preprocess"])
+        try:
+            values = json.loads(notes)
+            labels, spec = tuple(values["labels"]), Preprocess.from_dict(values["preprocess"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"{file}: what it says of its classes is damaged; make it again from the model's "
+                "folder (--region-onnx)"
+            ) from error
     else:
         # As the hub lays them out, the settings lie beside the file or in the folder above.
         folder = next((p for p in file.absolute().parents[:2] if (p / _CONFIG).is_file()), None)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.core.decode import MAX_PIXELS, decode_mask
+from pocketlens.core.directory import expand
 from pocketlens.core.errors import ImageError, UserError
 from pocketlens.core.region import Finder, NoRegionError, Region, RegionContext, mask_region
 
@@ -37,7 +38,7 @@ def open(config: Config, context: RegionContext) -> Finder:
     """
     if not config.masks:
         raise UserError("--region mask needs masks: name their folder by --region-masks")
-    folder = Path(config.masks).expanduser()
+    folder = expand(config.masks)
     if not folder.is_dir():
         raise UserError(f"--region-masks {folder} is no folder")
 

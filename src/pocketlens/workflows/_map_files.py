@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from pocketlens.core.bundle import Bundle
 from pocketlens.core.decode import MAX_PIXELS
 from pocketlens.core.directory import write_text
 from pocketlens.core.explained import SCHEMA
-from pocketlens.core.predictor import Predictor, Request
+from pocketlens.core.predictor import Request
 from pocketlens.core.text import one_line, safe_filename
+from pocketlens.explain.fonts import Fonts
 from pocketlens.explain.heat import TOP_SHARE, Panel, enlarged, overlay, side_by_side
 from pocketlens.progress import say, track, warn
 from pocketlens.workflows.maps import Map, Mapped, Maps
@@ -27,12 +27,11 @@ SIDE: Final = 320
 
 def write_maps(
     folder: Path,
-    bundle: Bundle,
-    predictor: Predictor,
+    maps: Maps,
     named: Sequence[tuple[str, Request]],
-    method: str = "auto",
     *,
-    threads: int | None = None,
+    asked: str,
+    fonts: Fonts,
     max_pixels: int = MAX_PIXELS,
 ) -> dict[str, Any]:
     """Draw each request's photo with its maps into a new folder, with `maps.json` that lists them.
@@ -42,16 +41,11 @@ def write_maps(
 
     Args:
         named: requests with the names of their rows.
-        method: see `workflows.maps`; `auto` takes the best that the bundle's runtime can do.
+        asked: the method that was asked for, or `auto`.
 
     Returns:
         What was done: method, layer, settings, number of photos.
-
-    Raises:
-        UserError: the method can't be had of this bundle.
-        MissingExtraError: what it needs isn't installed.
     """
-    maps = Maps(bundle, predictor, method, threads=threads)
     say(f"maps: {maps.words}")
     if len(named) > _MANY:
         warn(f"drawing maps of {len(named):,} photos; --maps 100 draws the first hundred only")
@@ -65,13 +59,13 @@ def write_maps(
             continue
         name = picture_name(number, mapped.prediction.filename)
         panels = [photo_panel(mapped), *(map_panel(mapped, m, maps.words) for m in mapped.maps)]
-        side_by_side(panels).save(folder / name)
+        side_by_side(panels, fonts).save(folder / name)
         listed.append(_entry(mapped, name))
     done = {
-        "asked": method, "method": maps.method, "layer": maps.layer, "how": maps.words,
+        "asked": asked, "method": maps.method, "layer": maps.layer, "how": maps.words,
         "num_photos": len(listed),
     }  # fmt: skip
-    values = {"schema": SCHEMA, **done, "bundle_id": bundle.id, "top_share": TOP_SHARE}
+    values = {"schema": SCHEMA, **done, "bundle_id": maps.bundle.id, "top_share": TOP_SHARE}
     write_text(
         folder / "maps.json",
         json.dumps({**values, "rows": listed}, indent=1, ensure_ascii=False) + "\n",

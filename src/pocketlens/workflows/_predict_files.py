@@ -6,12 +6,14 @@ import csv
 import io
 import json
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 from pocketlens.core.dataset import LABEL_SEPARATOR
 from pocketlens.core.judged import Judged
 from pocketlens.core.predictor import Prediction, Predictor
 from pocketlens.core.text import csv_cell
+
+_END: Final = "\r\n"
 
 
 class Tables:
@@ -107,8 +109,9 @@ def csv_row(prediction: Prediction, multi: bool, num_classes: int) -> str:
 
 def _line(values: list[Any]) -> str:
     out = io.StringIO()
-    csv.writer(out, lineterminator="").writerow(values)
-    return out.getvalue()
+    # Before Python 3.13 a line break within a value is quoted only where it is in the terminator.
+    csv.writer(out, lineterminator=_END).writerow(values)
+    return out.getvalue().removesuffix(_END)
 
 
 def _number(probability: float) -> str:

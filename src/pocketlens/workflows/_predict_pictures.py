@@ -69,6 +69,7 @@ class Overlays:
         self._shown = shown
         self._max_pixels = max_pixels
         self._rows: list[Judged] = []
+        self._left_out = 0
         self._waiting: deque[Future[bool]] = deque()
         self._number = 0
         # One thread: a font's face is used by one at a time.
@@ -78,8 +79,12 @@ class Overlays:
         """Keep a row, and draw the photo before it."""
         if self._rows and row.prediction.filename != self._rows[0].prediction.filename:
             self._flush()
-        if (self._most is None or self._number < self._most) and len(self._rows) < _MOST_ROWS:
+        if self._most is not None and self._number >= self._most:
+            return
+        if len(self._rows) < _MOST_ROWS:
             self._rows.append(row)
+        else:
+            self._left_out += 1
 
     def close(self) -> None:
         """Draw what is left, and wait until all is written."""
@@ -92,6 +97,7 @@ class Overlays:
 
     def _flush(self) -> None:
         rows, self._rows = self._rows, []
+        left_out, self._left_out = self._left_out, 0
         # What can't be read has nothing to be drawn on; without a region there is its photo.
         if not rows:
             return
@@ -103,11 +109,11 @@ class Overlays:
         self._folder.mkdir(exist_ok=True)
         stem = os.path.splitext(os.path.basename(rows[0].prediction.filename))[0]
         path = self._folder / f"{self._number:05d}-{safe_filename(stem)}.jpg"
-        self._waiting.append(self._pool.submit(self._draw, rows, path))
+        self._waiting.append(self._pool.submit(self._draw, rows, left_out, path))
         while len(self._waiting) > _WAITING:
             self.num_written += self._waiting.popleft().result()
 
-    def _draw(self, rows: list[Judged], path: Path) -> bool:
+    def _draw(self, rows: list[Judged], left_out: int, path: Path) -> bool:
         try:
             image = photo_of(rows[0].source, self._max_pixels)
         except ImageError:  # its rows say why
@@ -115,7 +121,7 @@ class Overlays:
         if rows[0].regional is not None:
             drawn = draw_pair(image, rows[0], self._fonts, self._shown)
         else:
-            drawn = draw_overlay(image, rows, self._fonts, self._shown)
+            drawn = draw_overlay(image, rows, self._fonts, self._shown, left_out=left_out)
         drawn.save(path, "JPEG", quality=_QUALITY)
         return True
 

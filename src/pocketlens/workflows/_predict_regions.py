@@ -16,6 +16,7 @@ from pocketlens import plugins
 from pocketlens.core.bundle import Bundle
 from pocketlens.core.dataset import Box
 from pocketlens.core.decode import decode_image, to_array
+from pocketlens.core.directory import expand
 from pocketlens.core.errors import UserError
 from pocketlens.core.judged import Judged, Regional
 from pocketlens.core.predictor import (
@@ -177,5 +178,5 @@ def open_regions(
 
 def files_of(options: Mapping[str, Any]) -> list[Path]:
     """What options name that is there: an output must not replace it."""
-    given = (Path(value).expanduser() for value in options.values() if isinstance(value, str))
+    given = (expand(value) for value in options.values() if isinstance(value, str))
     return [path for path in given if path.exists()]

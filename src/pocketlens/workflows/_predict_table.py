@@ -15,6 +15,7 @@ from typing import NamedTuple
 from pocketlens.core.dataset import LABEL_SEPARATOR, Box
 from pocketlens.core.errors import DataError
 from pocketlens.core.problems import Findings
+from pocketlens.core.text import csv_cell
 from pocketlens.datasets._layout import IMAGE_COLUMNS, LABEL_COLUMNS, header
 from pocketlens.datasets._photos import MESSAGES, as_box
 from pocketlens.datasets.csv import Photos
@@ -82,6 +83,10 @@ def _row(
     parts = (part.strip() for part in text.split(LABEL_SEPARATOR))
     truth = tuple(dict.fromkeys(part for part in parts if part)) or None
     file = photos.find(name)
+    if file is None and name.startswith("'") and csv_cell(name[1:]) == name:
+        # As `predict` itself writes a name that a spreadsheet would take for a formula.
+        name = name[1:]
+        file = photos.find(name)
     if file is None and "\0" not in name and os.path.isfile(name):
         file = os.path.abspath(name)  # as `predict` itself writes names, from where it ran
     if file is None:

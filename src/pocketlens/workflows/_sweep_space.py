@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hi
 
 import yaml
 
+from pocketlens.core.directory import expand
 from pocketlens.core.errors import UserError
 from pocketlens.plugins import convert
 from pocketlens.training.config import TrainConfig, settings_of
@@ -123,7 +124,7 @@ def read_space(path: Path) -> Space:
         if not isinstance(value, str):
             raise UserError(f"{path}: {key} needs text, not {value!r}")
     if "exclude" in reading:
-        reading["exclude"] = folder / Path(reading["exclude"]).expanduser()
+        reading["exclude"] = folder / expand(reading["exclude"])
     base, tried = _settings(path, keys, folder)
     if keys.pruner != "none" and (base.devices > 1 or "devices" in tried):
         raise UserError(
@@ -131,7 +132,7 @@ def read_space(path: Path) -> Space:
         )
     storage = None if keys.storage is None else os.path.expandvars(keys.storage)
     return Space(
-        data=folder / Path(keys.data).expanduser(),
+        data=folder / expand(keys.data),
         reading=reading,
         base=base,
         tried=tried,

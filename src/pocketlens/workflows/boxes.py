@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from pocketlens import plugins
 from pocketlens.core.dataset import Box
+from pocketlens.core.directory import expand
 from pocketlens.core.errors import DataError, UserError
 from pocketlens.core.problems import Findings
 from pocketlens.core.text import one_line
@@ -41,7 +42,7 @@ def read_boxes(path: str | os.PathLike[str]) -> Boxes:
     Raises:
         UserError: it can't be read, or has no box.
     """
-    root = Path(path).expanduser()
+    root = expand(path)
     check_readable(root)
     found: defaultdict[str, list[Box]] = defaultdict(list)
     findings = Findings(_MESSAGES)

@@ -6,11 +6,11 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pocketlens.core.dataset import PARTS, Box, Dataset, Problem, identity
 from pocketlens.core.decode import MAX_PIXELS
+from pocketlens.core.directory import expand
 from pocketlens.core.errors import DataError, UserError
 from pocketlens.core.exclusion import Excluded, write_exclusions
 from pocketlens.core.split import make_split
@@ -118,7 +118,7 @@ def check(
         *(e for e in _once((*excluded, *leaking)) if (e.filename, e.box) not in listed),
     )
     if exclude_to is not None:
-        count = write_exclusions(Path(exclude_to).expanduser(), left_out)
+        count = write_exclusions(expand(exclude_to), left_out)
         say(f"{count} entries written to {exclude_to}; leave them out with --exclude")
     return CheckResult(
         format=dataset.format,

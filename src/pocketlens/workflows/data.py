@@ -11,6 +11,7 @@ from types import ModuleType
 from pocketlens import plugins
 from pocketlens.core import exclusion
 from pocketlens.core.dataset import Dataset, SplitGroups, check_class_names, file_hash, identity
+from pocketlens.core.directory import expand
 from pocketlens.core.errors import DataError, UserError
 from pocketlens.core.predictor import available_cores
 from pocketlens.core.stream import run_ahead
@@ -48,7 +49,7 @@ def read_dataset(
         UserError: nothing lies there, it can't be read, no format or several recognise it, or
             it has no labelled photo.
     """
-    root = Path(path).expanduser()
+    root = expand(path)
     check_readable(root)
     name = format or recognise(root)
     plugin = plugins.load("datasets", name)
@@ -64,7 +65,7 @@ def read_dataset(
     if exclude is not None:
         reading["exclude"] = Path(exclude).name
     dataset = replace(dataset, split_groups=split_groups, reading=reading)
-    return dataset if exclude is None else _without(dataset, Path(exclude).expanduser())
+    return dataset if exclude is None else _without(dataset, expand(exclude))
 
 
 @dataclass(frozen=True)

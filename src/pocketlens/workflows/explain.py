@@ -19,10 +19,11 @@ from pocketlens.core.explained import Explanations, Look, Moved, Row, Source
 from pocketlens.core.predictor import Prediction, Request, read_bytes
 from pocketlens.core.stream import batched
 from pocketlens.core.text import count_of
+from pocketlens.explain.fonts import Fonts
 from pocketlens.explain.heat import TOP_SHARE, Panel, side_by_side
 from pocketlens.explain.moved import aligned, correlation, overlap, quartiles
 from pocketlens.explain.pictures import jpeg
-from pocketlens.progress import bar
+from pocketlens.progress import bar, warn
 from pocketlens.reports import _maps
 from pocketlens.workflows._map_files import map_panel, photo_panel, picture_name
 from pocketlens.workflows.boxes import match_boxes, read_boxes
@@ -49,6 +50,7 @@ class _Made:
     """Rows and pictures as they come."""
 
     folder: Path
+    fonts: Fonts
     rows: list[Row] = field(default_factory=list)
     panels: list[list[str]] = field(default_factory=list)
 
@@ -97,8 +99,13 @@ def explain_photos(
     refuse_existing(target, overwrite=overwrite, inputs=read)
     index = _index(opened[0], label)
     chosen = choose(method, opened)
-    requests = _requests(find_images(given), boxes)
+    found = find_images(given)
+    requests = _requests(found, boxes)
+    if not requests:
+        raise UserError(f"none of {count_of(len(found), 'image')} has a box in {boxes}")
     notes = _notes(method, chosen, opened, len(requests), maps)
+    if boxes is not None and (bare := len(set(found) - {str(r.source) for r in requests})):
+        notes.append(f"{count_of(bare, 'image')} without a box: left out.")
     requests = requests[:maps]
     with ExitStack() as stack, new_directory(target, overwrite=overwrite) as folder:
         opener = [stack.enter_context(load(b, threads=threads)) for b in opened]
@@ -106,7 +113,7 @@ def explain_photos(
             Maps(b, predictor, chosen, threads=threads)
             for b, predictor in zip(opened, opener, strict=True)
         ]
-        made = _Made(folder)
+        made = _Made(folder, Fonts(warn))
         (folder / "maps").mkdir()
         with bar("drawing maps", len(requests)) as advance:
             for batch in batched(requests, _BATCH):
@@ -122,7 +129,7 @@ def explain_photos(
         if failed:
             notes.append(f"{count_of(len(failed), 'image')} could not be used.")
         names = _names(opened)
-        found = Explanations(
+        explained = Explanations(
             asked=method,
             method=chosen,
             top_share=TOP_SHARE,
@@ -131,9 +138,9 @@ def explain_photos(
             moved=[_moved(made.rows, i, opened) for i in range(1, len(opened))],
             notes=notes,
         )
-        write_text(folder / "maps.json", found.to_json())
-        write_text(folder / "report.html", _maps.render(found, made.panels))
-    return Explained(target, found)
+        write_text(folder / "maps.json", explained.to_json())
+        write_text(folder / "report.html", _maps.render(explained, made.panels))
+    return Explained(target, explained)
 
 
 def _requests(files: list[str], boxes: PathLike | None) -> list[Request]:
@@ -201,7 +208,7 @@ def _add(
     shown: list[str] = []
     if panels:
         picture = f"maps/{picture_name(len(made.rows) + 1, name)}"
-        side_by_side(panels).save(made.folder / picture)
+        side_by_side(panels, made.fonts).save(made.folder / picture)
         if len(made.rows) < _ON_PAGE:
             shown = [jpeg(panel.image) for panel in panels]
     box = None if request.box is None else tuple(request.box)

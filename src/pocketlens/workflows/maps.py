@@ -16,6 +16,7 @@ from pocketlens.core.errors import ImageError, UserError
 from pocketlens.core.predictor import Answer, Prediction, Predictor, Request
 from pocketlens.core.session import SessionOptions
 from pocketlens.core.stream import batched
+from pocketlens.progress import say
 
 #: What `--map-method` takes.
 MapMethod = Literal["auto", "gradcam", "gradcam++", "eigencam", "occlusion"]
@@ -188,6 +189,26 @@ def possible(bundle: Bundle) -> list[str]:
         if not needs or hasattr(runtime, needs):
             found.append(method)
     return found
+
+
+def open_maps(
+    bundle: Bundle, predictor: Predictor, method: str, *, threads: int | None = None
+) -> Maps:
+    """A bundle opened for maps; of `auto` by the first method that can be had here.
+
+    Raises:
+        MissingExtraError: what the method needs isn't installed.
+        UserError: the method can't be had of this bundle; the message says what can.
+    """
+    if method != "auto":
+        return Maps(bundle, predictor, method, threads=threads)
+    choices = possible(bundle)
+    for name in choices[:-1]:
+        try:
+            return Maps(bundle, predictor, name, threads=threads)
+        except UserError as error:
+            say(f"no {TITLES[name]} maps: {error}")
+    return Maps(bundle, predictor, choices[-1], threads=threads)
 
 
 def choose(method: str, bundles: Sequence[Bundle]) -> str:

@@ -32,7 +32,7 @@ from pocketlens.workflows._predict_rows import rows_of
 from pocketlens.workflows._region_pictures import Pairs
 from pocketlens.workflows.data import DataLike, data_paths
 from pocketlens.workflows.images import PathLike
-from pocketlens.workflows.maps import choose
+from pocketlens.workflows.maps import Maps, choose, open_maps
 from pocketlens.workflows.open import BundleLike, as_bundle, load
 
 #: Photos that are drawn where nothing is said: drawing one costs as much as predicting several.
@@ -269,6 +269,7 @@ def _write(run: _Run, folder: Path, threads: int | None, settings: dict[str, Any
     most = None if run.overlays == "all" else run.overlays
     with ExitStack() as stack:
         predictor = stack.enter_context(_open(run, threads))
+        maps = _open_maps(run, predictor, threads)
         kind = None if run.regions is None else run.regions.kind
         tables = Tables(folder, predictor, run.top_k, kind)
         stack.callback(tables.close)
@@ -286,17 +287,13 @@ def _write(run: _Run, folder: Path, threads: int | None, settings: dict[str, Any
         for row in track(rows, "predicting", run.inputs.number):
             for consumer in consumers:
                 consumer.take(row)
-        if run.maps is not None:
-            asked = predictor
-            if run.regions is not None:
-                asked = run.regions.predictor(predictor, run.max_pixels)
+        if maps is not None and run.maps is not None:
             settings["maps"] = write_maps(
                 folder / "maps",
-                run.bundle,
-                asked,
+                maps,
                 run.mapped,
-                run.maps,
-                threads=threads,
+                asked=run.maps,
+                fonts=fonts,
                 max_pixels=run.max_pixels,
             )
     run.num_overlays = drawn.num_written
@@ -308,6 +305,15 @@ def _write(run: _Run, folder: Path, threads: int | None, settings: dict[str, Any
         regions=run.region_tally, pairs=pairs.pictures(),
     )  # fmt: skip
     write_text(folder / "report.html", text)
+
+
+def _open_maps(run: _Run, predictor: Predictor, threads: int | None) -> Maps | None:
+    """What maps need is found missing before any photo is read, not after all of them."""
+    if run.maps is None:
+        return None
+    if run.regions is not None:
+        predictor = run.regions.predictor(predictor, run.max_pixels)
+    return open_maps(run.bundle, predictor, run.maps, threads=threads)
 
 
 def _open(run: _Run, threads: int | None) -> Predictor:
