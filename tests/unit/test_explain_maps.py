@@ -95,6 +95,7 @@ def test_boxes_are_cut_out(pair: tuple[Bundle, Bundle], folder: Path, tmp_path: 
     boxes = tmp_path / "boxes.json"
     boxes.write_text(json.dumps({"a.png": [[0, 0, 20, 20], [30, 30, 30, 20]]}))
     found = pl.explain_photos(pair, folder, out=tmp_path / "out", boxes=boxes).explanations
+    assert "1 image without a box: left out." in found.notes
     assert [row.box for row in found.rows] == [(0, 0, 20, 20), (30, 30, 30, 20)]
     assert found.moved[0].num_compared == 2
 

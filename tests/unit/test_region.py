@@ -11,6 +11,7 @@ from PIL import Image
 
 from pocketlens.core.dataset import Box
 from pocketlens.core.decode import decode_mask
+from pocketlens.core.directory import expand
 from pocketlens.core.errors import ImageError, UserError
 from pocketlens.core.preprocess import Preprocess
 from pocketlens.core.region import (
@@ -182,3 +183,8 @@ def test_boxes() -> None:
         find(PHOTO, "b")
     largest = box_regions.open(box_regions.Config("x.json", "largest"), context).find
     assert largest(PHOTO, "a").box == Box(10, 5, 10, 10)
+
+
+def test_a_home_that_is_none_is_the_users_to_mend() -> None:
+    with pytest.raises(UserError, match="nosuchuser"):
+        expand("~nosuchuser/masks")
