@@ -69,6 +69,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _roomy_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However full this machine's disk is, tests see photos kept."""
+    monkeypatch.setattr("pocketlens.training.photos._FREE_SHARE", 0.0)
+
+
+@pytest.fixture(autouse=True)
 def _one_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three processes of each variant are for figures that are quoted."""
     monkeypatch.setattr("pocketlens.measures.start.ROUNDS", 1)

@@ -105,7 +105,7 @@ def test_a_full_or_read_only_disk_is_said_in_one_line(
 def test_overwrite_replaces_the_whole(tmp_path: Path, bundle: Bundle) -> None:
     write_bundle(bundle.path, MANIFEST, {"model.onnx": b"new"}, overwrite=True)
     assert leftovers(tmp_path) == ["b"]
-    assert leftovers(bundle.path) == ["manifest.json", "model.onnx"]
+    assert leftovers(bundle.path) == ["README.md", "manifest.json", "model.onnx"]
 
 
 def test_a_link_is_replaced_not_followed(tmp_path: Path, bundle: Bundle) -> None:

@@ -149,6 +149,7 @@ def test_reloads_in_another_process_with_equal_answers(pruned: Bundle, tmp_path:
     torch.set_num_threads(threads)
     np.testing.assert_array_equal(np.load(files[1]), expected)
     assert sorted(f.name for f in pruned.path.iterdir()) == [
+        "README.md",
         "manifest.json",
         "model.safetensors",
         "split.json",
