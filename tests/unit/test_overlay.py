@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pocketlens.core.area import Area
 from pocketlens.core.dataset import Box
 from pocketlens.core.judged import Judged, judge
 from pocketlens.core.predictor import Prediction
-from pocketlens.explain._plates import Area, place
+from pocketlens.explain._plates import place
 from pocketlens.explain.fonts import Fonts
 from pocketlens.explain.lettering import COLOURS, percent, words
 from pocketlens.explain.overlay import MAX_SIDE, MIN_SIDE, draw_overlay

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from pocketlens.core.area import Area
 from pocketlens.core.text import csv_cell
 from pocketlens.reports import _axis, _format, _labels, _scatter, _sections
 from support.comparisons import compared, float_row, full, row
@@ -79,7 +80,7 @@ def test_labels_keep_apart_and_within(size: _scatter.Size, variants: int) -> Non
     picture = _scatter.scatter(full(2, variants), size)
     assert picture is not None
     areas = [
-        _labels.Area(
+        Area(
             label.x,
             label.y - 0.95 * size.font,
             label.x + _labels.text_width(label.text, size.font),
@@ -89,7 +90,7 @@ def test_labels_keep_apart_and_within(size: _scatter.Size, variants: int) -> Non
     ]
     for i, area in enumerate(areas):
         assert not area.leaves(picture.plot)
-        assert all(area.overlap(other) == 0 for other in areas[i + 1 :])
+        assert all(area.shared(other) == 0 for other in areas[i + 1 :])
 
 
 def test_all_marks_stand_in_the_picture() -> None:

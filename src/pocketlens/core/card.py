@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pocketlens.core.card_words import (
     METRICS,
-    RUNTIMES,
     how_to_run,
     limits,
     mapping,
@@ -22,6 +21,7 @@ from pocketlens.core.card_words import (
     preprocessing,
     trained_on,
 )
+from pocketlens.core.names import RUNTIMES
 from pocketlens.core.text import count_of
 from pocketlens.core.text import markdown_code as code
 

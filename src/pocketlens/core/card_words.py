@@ -10,14 +10,6 @@ from pocketlens.core.text import count_of, markdown_code
 if TYPE_CHECKING:
     from pocketlens.core.bundle import Bundle, Manifest
 
-RUNTIMES: Final = {
-    "torch": "PyTorch",
-    "torch-int8": "PyTorch (INT8)",
-    "onnx": "ONNX Runtime",
-    "openvino": "OpenVINO",
-    "executorch": "ExecuTorch",
-    "litert": "LiteRT",
-}
 METRICS: Final = {
     "macro_f1": "macro F1",
     "map": "mAP",

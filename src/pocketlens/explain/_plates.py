@@ -3,22 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
-
-class Area(NamedTuple):
-    """A rectangle in pixels; right and bottom are outside."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-    def shared(self, other: Area) -> float:
-        """Pixels that both cover."""
-        width = min(self.right, other.right) - max(self.left, other.left)
-        height = min(self.bottom, other.bottom) - max(self.top, other.top)
-        return max(0.0, width) * max(0.0, height)
+from pocketlens.core.area import Area
 
 
 def place(

@@ -8,9 +8,10 @@ from typing import Final
 
 from PIL import Image, ImageDraw
 
+from pocketlens.core.area import Area
 from pocketlens.core.dataset import Box
 from pocketlens.core.judged import Judged
-from pocketlens.explain._plates import Area, place
+from pocketlens.explain._plates import place
 from pocketlens.explain.fonts import Fonts
 from pocketlens.explain.lettering import (
     COLOURS,

@@ -8,17 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pocketlens.core.comparison import Comparison, Row, Verdict
+from pocketlens.core.names import RUNTIMES
 
 #: Stands where nothing was measured.
 NONE: Final = "–"
 
-RUNTIMES: Final = {
-    "torch": "PyTorch",
-    "onnx": "ONNX Runtime",
-    "openvino": "OpenVINO",
-    "executorch": "ExecuTorch",
-    "litert": "LiteRT",
-}
 METRICS: Final = {
     "macro_f1": "macro F1",
     "f1": "F1",

@@ -8,29 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-
-class Area(NamedTuple):
-    """A rectangle in pixels."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-    def overlap(self, other: Area) -> float:
-        """Pixels that both cover."""
-        width = min(self.right, other.right) - max(self.left, other.left)
-        height = min(self.bottom, other.bottom) - max(self.top, other.top)
-        return max(0.0, width) * max(0.0, height)
-
-    def leaves(self, frame: Area) -> bool:
-        """Whether a part lies outside the frame."""
-        return (
-            self.left < frame.left
-            or self.top < frame.top
-            or self.right > frame.right
-            or self.bottom > frame.bottom
-        )
+from pocketlens.core.area import Area
 
 
 class Mark(NamedTuple):
@@ -97,7 +75,7 @@ def _free(
             left = x if cos > 0.1 else (x - width if cos < -0.1 else x - width / 2)
             middle = y + (0 if abs(sin) < 0.1 else math.copysign(size * 0.5, sin))
             area = Area(left - 2, middle - size * 0.6, left + width + 2, middle + size * 0.6)
-            if area.leaves(frame) or any(area.overlap(other) > 0 for other in taken):
+            if area.leaves(frame) or any(area.shared(other) > 0 for other in taken):
                 continue
             edge = (mark.x + mark.radius * cos, mark.y + mark.radius * sin)
             leader = (*edge, x - 1.5 * cos, y - 1.5 * sin) if gap > _GAPS[1] else None

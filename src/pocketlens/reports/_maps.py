@@ -6,7 +6,8 @@ import os
 from collections.abc import Sequence
 
 from pocketlens.core.explained import Explanations, Look
-from pocketlens.reports._format import NONE, RUNTIMES
+from pocketlens.core.names import RUNTIMES
+from pocketlens.reports._format import NONE
 from pocketlens.reports._page import page
 from pocketlens.reports._sections import Tile, image_url
 

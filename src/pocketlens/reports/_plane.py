@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from pocketlens.core.area import Area
 from pocketlens.core.exploration import Exploration, Place
 from pocketlens.reports._format import number, one_line
-from pocketlens.reports._labels import Area
 
 #: Colours (`.k0` to `.k5` of the style) times marks: 6 and 7 have no common factor, so 42 pairs.
 NUM_COLOURS: Final = 6
@@ -179,7 +179,7 @@ def _free(x: float, y: float, side: int, size: Size, taken: list[Area]) -> Area:
             left = min(max(x + reach * side * np.cos(angle) - side / 2, 2), size.width - side - 2)
             top = min(max(y + reach * side * np.sin(angle) - side / 2, 2), size.height - side - 2)
             area = Area(left, top, left + side, top + side)
-            cost = sum(area.overlap(other) for other in taken) * 10 + reach
+            cost = sum(area.shared(other) for other in taken) * 10 + reach
             if best is None or cost < best[0]:
                 best = (cost, area)
     assert best is not None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from pocketlens.core.area import Area
 from pocketlens.core.comparison import Comparison, Row
 from pocketlens.reports import _axis, _labels
 from pocketlens.reports._columns import score_title
@@ -62,7 +63,7 @@ class Picture:
     """Everything the template draws, in pixels."""
 
     size: Size
-    plot: _labels.Area
+    plot: Area
     x_ticks: tuple[tuple[float, str], ...]
     y_ticks: tuple[tuple[float, str], ...]
     y_title: str
@@ -109,7 +110,7 @@ def scatter(comparison: Comparison, size: Size = WIDE) -> Picture | None:
         assert base.score is not None
         line = base.score - float(limit)
     floor, ceiling = _range(rows, base, float(limit or 0.5), line)
-    plot = _labels.Area(62 if size is WIDE else 50, 14, size.width - 14, size.height - 52)
+    plot = Area(62 if size is WIDE else 50, 14, size.width - 14, size.height - 52)
     # Marks that lie below stand in a strip of their own, with an arrow.
     sunk = any(row.score < floor for row in rows if row.score is not None)
     ground = plot.bottom - (34 if sunk else 0)
@@ -128,7 +129,7 @@ def scatter(comparison: Comparison, size: Size = WIDE) -> Picture | None:
         bar = None
         if ends is not None and not below:
             bar = (y_axis.place(max(ends[0], floor)), y_axis.place(min(ends[1], ceiling)))
-            bars.append(_labels.Area(x - 3, bar[1], x + 3, bar[0]))
+            bars.append(Area(x - 3, bar[1], x + 3, bar[0]))
         path = shape(kind(row), x, y, area)
         points.append(Point(numbers[id(row)], kind(row), path, x, y, bar, below, _tell(row)))
         name = one_line(row.name, size.labels)
@@ -139,7 +140,7 @@ def scatter(comparison: Comparison, size: Size = WIDE) -> Picture | None:
         marks.append(_labels.Mark(x, y, reach(kind(row), area), texts))
     if line is not None:
         y = y_axis.place(line)
-        bars.append(_labels.Area(plot.left, y - 1, plot.right, y + 1))
+        bars.append(Area(plot.left, y - 1, plot.right, y + 1))
     labels = _labels.place(marks, bars, plot, size.font)
     order = {"rejected": 0, "ok": 1, "reference": 2, "best": 3}
     return Picture(
@@ -193,7 +194,7 @@ def _ends(row: Row) -> tuple[float, float] | None:
     return None if row.drop_low == row.drop_high else (top - row.drop_high, top - row.drop_low)
 
 
-def _latency_axis(rows: Sequence[Row], plot: _labels.Area) -> tuple[_axis.Axis, bool]:
+def _latency_axis(rows: Sequence[Row], plot: Area) -> tuple[_axis.Axis, bool]:
     times = [row.latency_ms for row in rows if row.latency_ms is not None]
     low, high = min(times), max(times)
     if high / low > 8:
