@@ -296,7 +296,7 @@ def test_boxes_beyond_what_is_drawn_are_counted(
 
     file = photo(tmp_path / "a.png", 200, (400, 300))
     asked: list[int] = []
-    drawn = pictures.Overlays(tmp_path, None, Fonts(asked.append), {}, 10**9)  # type: ignore
+    drawn = pictures.Overlays(tmp_path, None, Fonts(asked.append), {}, 10**9)
     for i in range(pictures._MOST_ROWS + 20):
         box = Box(i % 40 * 10, i // 40 * 10, 8, 8)
         found = Prediction(str(file), ("a",), "a", 0.9, probabilities_K=np.ones(1), box=box)

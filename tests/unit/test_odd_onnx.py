@@ -145,7 +145,7 @@ def test_biases_of_dead_channels_are_not_cut_off(bits: int, tmp_path: Path) -> N
     calibration = Calibration(lambda: iter(np.split(noise, 4)), 32, "noise", given.split)
     config = lsq.Config(bits=bits, activation_bits=8, first_and_last="same")
     context = SimpleNamespace(cpu_flags=("avx512_vnni",))
-    graph, _ = lsq.start_graph(given, config, context, calibration, tmp_path)  # type: ignore
+    graph, _ = lsq.start_graph(given, config, context, calibration, tmp_path)
     with torch.inference_mode():
         trained = graph.eval()(torch.from_numpy(noise)).numpy()
     found = session_of(lsq._written(graph))(noise)

@@ -49,7 +49,7 @@ def scores(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     real = mixed.apply
 
     def apply(bundle: Bundle, config: mixed.Config, context: object) -> Bundle:
-        return real(bundle, config, replace(context, score=lambda _: given.pop(0)))  # type: ignore
+        return real(bundle, config, replace(context, score=lambda _: given.pop(0)))
 
     monkeypatch.setattr(mixed, "apply", apply)
     yield given
