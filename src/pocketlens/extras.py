@@ -22,6 +22,11 @@ MODULES: Final = {
     "track": ("tensorboard", "wandb", "mlflow"),
     "video": ("cv2",),
     "scale": ("optuna", "sqlalchemy", "psycopg"),
+    "serve": ("fastapi", "uvicorn", "multipart", "sqlalchemy", "alembic", "huey", "fsspec"),
+    "postgres": ("psycopg",),
+    "s3": ("s3fs",),
+    "gcs": ("gcsfs",),
+    "ui": ("streamlit", "httpx"),
     "gradcam": ("torch", "pytorch_grad_cam"),
     "faces": ("torch", "onnxscript", "transformers"),
 }

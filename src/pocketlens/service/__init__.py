@@ -1,0 +1,1 @@
+"""The service: HTTP, jobs, storage. Without torch, but for trainings in their own processes."""
