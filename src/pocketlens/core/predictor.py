@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,8 @@ class Answer(NamedTuple):
     error: str | None
     not_finite: bool = False
 
+
+NOT_FINITE: Final = "the network answered with NaN or infinity"
 
 #: Gives `image_HWC` uint8 of a request at the network's size, from where it is kept already.
 Fitted = Callable[[Request], NDArray[np.uint8]]
@@ -110,16 +113,14 @@ class Predictor:
             fitted: gives what `decode` and `fit` of the preprocessing would, from where it is
                 kept already.
         """
-        assert batch_size >= 1
-        assert streams >= 1
+        assert min(batch_size, streams) >= 1
         self.streams = streams
         self.manifest = manifest
         self.batch_size = batch_size
         self._fitted = fitted
         self._session: Session | None = session
-        names = manifest.classes
         per_class = manifest.thresholds or {}
-        self.thresholds_K = np.array([per_class.get(name, 0.5) for name in names])
+        self.thresholds_K = np.array([per_class.get(name, 0.5) for name in manifest.classes])
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -140,13 +141,9 @@ class Predictor:
         """The same network and session, asked of pixels that come from elsewhere."""
         if self._session is None:
             raise UserError("this predictor is closed; load the bundle again")
-        return Predictor(
-            self.manifest,
-            self._session,
-            batch_size=self.batch_size,
-            streams=self.streams,
-            fitted=fitted,
-        )
+        other = copy(self)
+        other._fitted = fitted
+        return other
 
     def predict(
         self,
@@ -191,15 +188,7 @@ class Predictor:
             def work(batch: list[Request]) -> list[Answer]:
                 if not hasattr(own, "inputs"):
                     own.inputs = self._buffer()
-                errors: list[str | None] = []
-                for request in batch:
-                    place = own.inputs[errors.count(None)]
-                    try:
-                        self.prepare(request, max_pixels=max_pixels, out=place)
-                        errors.append(None)
-                    except ImageError as error:
-                        errors.append(str(error))
-                return self._answer(batch, errors, own.inputs[: errors.count(None)])
+                return self.answer_batch(batch, max_pixels=max_pixels, out=own.inputs)
 
             for answers in run_ahead(work, batches, workers=self.streams, depth=2 * self.streams):
                 yield from answers
@@ -221,12 +210,28 @@ class Predictor:
                 np.stack(inputs) if inputs else self._buffer()[:0],
             )
 
+    def answer_batch(
+        self,
+        requests: Sequence[Request],
+        max_pixels: int = MAX_PIXELS,
+        out: NDArray[Any] | None = None,
+    ) -> list[Answer]:
+        """Logits for up to `batch_size` requests, by the calling thread; `out` holds the inputs."""
+        inputs = self._buffer() if out is None else out
+        errors: list[str | None] = []
+        for request in requests:
+            place = inputs[errors.count(None)]
+            try:
+                self.prepare(request, max_pixels=max_pixels, out=place)
+                errors.append(None)
+            except ImageError as error:
+                errors.append(str(error))
+        return self._answer(requests, errors, inputs[: errors.count(None)])
+
     def _answer(
         self, requests: Sequence[Request], errors: Sequence[str | None], inputs: NDArray[Any]
     ) -> list[Answer]:
-        """What the network says of a batch: of the requests without an error, whose inputs these
-        are.
-        """
+        """What the network says of a batch, whose inputs are those of requests without error."""
         logits: Iterator[NDArray[np.float32]]
         logits = iter(self.logits(inputs) if len(inputs) else ())
         answers = []
@@ -235,11 +240,10 @@ class Predictor:
                 answers.append(Answer(request, None, error))
                 continue
             row = next(logits)
-            if np.isfinite(row).all():
-                answers.append(Answer(request, row, None))
-            else:
-                reason = "the network answered with NaN or infinity"
-                answers.append(Answer(request, None, reason, True))
+            finite = bool(np.isfinite(row).all())
+            answers.append(
+                Answer(request, row, None) if finite else Answer(request, None, NOT_FINITE, True)
+            )
         return answers
 
     def _buffer(self) -> NDArray[Any]:

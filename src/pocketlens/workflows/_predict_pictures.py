@@ -16,6 +16,7 @@ from pocketlens.core.bundle import Manifest
 from pocketlens.core.decode import MAX_PIXELS, decode_image
 from pocketlens.core.errors import ImageError
 from pocketlens.core.judged import Judged, State
+from pocketlens.core.names import shown_name
 from pocketlens.core.predictor import ImageSource, Request, available_cores, read_bytes
 from pocketlens.core.stream import run_ahead
 from pocketlens.core.text import safe_filename
@@ -32,7 +33,6 @@ _MOST_ROWS: Final = 500
 #: Photos that wait to be drawn: their pixels may be at hand only now (a video's frames).
 _WAITING: Final = 4
 _QUALITY: Final = 88
-_NAME_KEYS: Final = ("name", "dl_name")
 _TITLES: Final[dict[State, str]] = {
     "wrong": "Wrong, the surest first",
     "unsure": "Unsure, the least sure first",
@@ -43,12 +43,8 @@ _TITLES: Final[dict[State, str]] = {
 
 def shown_names(manifest: Manifest) -> dict[str, str]:
     """Class -> what it is called, where the bundle knows a name beside its code."""
-    found = {}
-    for label, info in manifest.class_info.items():
-        name = next((info[key] for key in _NAME_KEYS if info.get(key)), None)
-        if isinstance(name, str) and name != label:
-            found[label] = name
-    return found
+    names = {label: shown_name(label, info) for label, info in manifest.class_info.items()}
+    return {label: name for label, name in names.items() if name is not None}
 
 
 class Overlays:
