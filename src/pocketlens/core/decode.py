@@ -68,7 +68,7 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS, shrink: int = 1) 
     except ImageError:
         raise
     except Exception as error:  # readers raise whatever the damage leads them to
-        raise ImageError(f"damaged or cut off: {error}") from error
+        raise ImageError(f"damaged or cut off: {error}", "damaged_image") from error
 
 
 def decode_mask(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.bool_]:
@@ -91,7 +91,7 @@ def decode_mask(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.bool
             return np.asarray(samples[..., :3].any(axis=2) & (samples[..., 3] > 0))
         samples = np.asarray(image)  # 16-bit labels such as 1 would be lost in 8 bits
     except Exception as error:  # readers raise whatever the damage leads them to
-        raise ImageError(f"damaged or cut off: {error}") from error
+        raise ImageError(f"damaged or cut off: {error}", "damaged_image") from error
     return np.asarray(samples.any(axis=2) if samples.ndim == 3 else samples != 0)
 
 
@@ -118,7 +118,8 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
     if width * height > max_pixels:
         raise ImageError(
             f"{width}x{height} pixels is above the limit of {max_pixels / 1e6:g} megapixels; "
-            "make it smaller or raise the limit"
+            "make it smaller or raise the limit",
+            "too_many_pixels",
         )
 
 
@@ -126,7 +127,7 @@ def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
     # Image.open would refuse above its own global limit, which a library must not change for
     # the whole process; so the readers it would choose from are called directly.
     if not data:
-        raise ImageError("the file is empty")
+        raise ImageError("the file is empty", "empty_image")
     Image.preinit()
     if not all(name in Image.OPEN for name in FORMATS):
         Image.init()
@@ -142,11 +143,12 @@ def _open(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
         try:
             opened = factory(io.BytesIO(data), "")
         except Exception as error:
-            raise ImageError(f"damaged {name} header: {error}") from error
+            raise ImageError(f"damaged {name} header: {error}", "damaged_image") from error
         assert isinstance(opened, ImageFile.ImageFile)
         return opened
     hint = _hint(data[:512].lstrip())
-    raise ImageError(f"not an image in a known format ({', '.join(FORMATS)}){hint}")
+    code = "svg_image" if "SVG" in hint else "unknown_image_format"
+    raise ImageError(f"not an image in a known format ({', '.join(FORMATS)}){hint}", code)
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:

@@ -15,7 +15,16 @@ class UserError(ValueError):
 
 
 class ImageError(UserError):
-    """One image can't be used; runs over many images list it and go on."""
+    """One image can't be used; runs over many images list it and go on.
+
+    Attributes:
+        code: a word for programs: `empty_image`, `unknown_image_format`, `svg_image`,
+            `too_many_pixels`, `damaged_image`, `unreadable_image`.
+    """
+
+    def __init__(self, message: str, code: str = "unreadable_image") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class DataError(UserError):
