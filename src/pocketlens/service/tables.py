@@ -75,6 +75,9 @@ datasets = Table(
     Column("task", String(16), nullable=False),  # single_label, multi_label
     Column("created_at", Float, nullable=False),
     Column("version", Integer, nullable=False, default=0),  # counts changes
+    Column("class_info", JSON, nullable=False, default=dict),  # label -> what is known of it
+    Column("check_job_id", String(32)),  # the latest job that looked at it ...
+    Column("check_version", Integer),  # ... and which version it looked at
     UniqueConstraint("owner", "name"),
 )
 
