@@ -6,14 +6,21 @@ import csv
 import io
 import json
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, BinaryIO, Final, TextIO
+
+import numpy as np
+import orjson
 
 from pocketlens.core.dataset import LABEL_SEPARATOR
 from pocketlens.core.judged import Judged
 from pocketlens.core.predictor import Prediction, Predictor
+from pocketlens.core.scored import Floats
 from pocketlens.core.text import csv_cell
 
 _END: Final = "\r\n"
+#: Digits of a probability: as many as a float32 logit carries. Fewer would make ties, and ties
+#: another mAP.
+_DIGITS: Final = 9
 
 
 class Tables:
@@ -26,10 +33,7 @@ class Tables:
         self._multi = predictor.manifest.task == "multi_label"
         self._num_classes = len(predictor.classes)
         self._top_k = top_k
-        # File names may hold bytes that are no UTF-8.
-        self._table: TextIO = (folder / "predictions.csv").open(
-            "w", newline="", encoding="utf-8", errors="surrogateescape"
-        )
+        self._table: BinaryIO = (folder / "predictions.csv").open("wb")
         # In JSON the same bytes, which are no UTF-8, become an escape that JSON knows.
         self._objects: TextIO = (folder / "predictions.json").open(
             "w", encoding="utf-8", errors="backslashreplace"
@@ -39,7 +43,7 @@ class Tables:
         names = ("labels", "scores") if self._multi else single
         probabilities = [f"prob_{name}" for name in predictor.classes]
         header = ["filename", *names, *probabilities, "box", "error"]
-        self._table.write(f"{_line(header)}\r\n")
+        self._table.write(_encode(f"{_line(header)}{_END}"))
 
     def take(self, row: Judged) -> None:
         """Write a row."""
@@ -82,17 +86,16 @@ class Tables:
             self._objects.close()
 
 
-def csv_row(prediction: Prediction, multi: bool, num_classes: int) -> str:
+def csv_row(prediction: Prediction, multi: bool, num_classes: int) -> bytes:
     """A row as a line of CSV with its end."""
     probs = prediction.probabilities_K
     answer: list[Any]
     if probs is None:
         answer = ["", ""] if multi else ["", "", ""]
         # A comma goes between two values.
-        numbers = "," * (num_classes - 1)
+        numbers = b"," * (num_classes - 1)
     else:
-        # All at once: a thousand classes written one by one cost as much as a small network.
-        numbers = ",".join(["%.9g"] * num_classes) % tuple(probs.tolist())
+        numbers = _numbers(probs)
         if multi:
             score = dict(zip(prediction.classes, probs, strict=True))
             answer = [
@@ -104,7 +107,8 @@ def csv_row(prediction: Prediction, multi: bool, num_classes: int) -> str:
             answer = [prediction.index, label, _number(prediction.confidence or 0.0)]
     box = "" if prediction.box is None else str(prediction.box)
     error = csv_cell(prediction.error or "")
-    return f"{_line([csv_cell(prediction.filename), *answer])},{numbers},{_line([box, error])}\r\n"
+    before = _line([csv_cell(prediction.filename), *answer])
+    return _encode(f"{before},") + numbers + _encode(f",{_line([box, error])}{_END}")
 
 
 def _line(values: list[Any]) -> str:
@@ -114,9 +118,27 @@ def _line(values: list[Any]) -> str:
     return out.getvalue().removesuffix(_END)
 
 
+def _encode(text: str) -> bytes:
+    # File names may hold bytes that are no UTF-8.
+    return text.encode("utf-8", "surrogateescape")
+
+
 def _number(probability: float) -> str:
-    # As many digits as a float32 logit carries: fewer would make ties, and ties another mAP.
-    return f"{probability:.9g}"
+    return f"{probability:.{_DIGITS}g}"
+
+
+def _numbers(probabilities_K: Floats) -> bytes:
+    """All of them rounded to `_DIGITS` and joined by commas.
+
+    A thousand classes written one by one cost as much as a small network, hence all at once: what
+    is rounded already is written short by any writer of floats.
+    """
+    # Below it, 10 to that power is no float any more; such a value is written as it is.
+    tiny_K = probabilities_K < 1e-290
+    before_point_K = np.floor(np.log10(np.where(tiny_K, 1.0, probabilities_K))) + 1
+    scale_K = 10.0 ** (_DIGITS - before_point_K)
+    rounded_K = np.where(tiny_K, probabilities_K, np.rint(probabilities_K * scale_K) / scale_K)
+    return orjson.dumps(rounded_K, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
 
 
 def to_dict(prediction: Prediction, top_k: int = 5) -> dict[str, Any]:
