@@ -187,7 +187,7 @@ class Predictor:
 
             def work(batch: list[Request]) -> list[Answer]:
                 if not hasattr(own, "inputs"):
-                    own.inputs = self._buffer()
+                    own.inputs = self.buffer()
                 return self.answer_batch(batch, max_pixels=max_pixels, out=own.inputs)
 
             for answers in run_ahead(work, batches, workers=self.streams, depth=2 * self.streams):
@@ -207,7 +207,7 @@ class Predictor:
             yield from self._answer(
                 [request for request, _ in found],
                 [value if isinstance(value, str) else None for _, value in found],
-                np.stack(inputs) if inputs else self._buffer()[:0],
+                np.stack(inputs) if inputs else self.buffer()[:0],
             )
 
     def answer_batch(
@@ -217,7 +217,7 @@ class Predictor:
         out: NDArray[Any] | None = None,
     ) -> list[Answer]:
         """Logits for up to `batch_size` requests, by the calling thread; `out` holds the inputs."""
-        inputs = self._buffer() if out is None else out
+        inputs = self.buffer() if out is None else out
         errors: list[str | None] = []
         for request in requests:
             place = inputs[errors.count(None)]
@@ -246,10 +246,10 @@ class Predictor:
             )
         return answers
 
-    def _buffer(self) -> NDArray[Any]:
-        takes = self.manifest.input
-        shape = takes.shape(self.manifest.preprocess)
-        return np.empty((self.batch_size, *shape), takes.dtype)
+    def buffer(self) -> NDArray[Any]:
+        """Room for the inputs of a batch; new memory for each batch is slow."""
+        spec, takes = self.manifest.preprocess, self.manifest.input
+        return np.empty((self.batch_size, *takes.shape(spec)), takes.dtype)
 
     def prepare(
         self,
