@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from pocketlens.core.bundle import Bundle, Lineage, Manifest, write_bundle
 from pocketlens.core.preprocess import Preprocess
+from pocketlens.core.split import Split
 
 #: How photos become the input of these networks, as `import --preprocess` reads it.
 PREPROCESS = """size: 16
@@ -57,3 +59,62 @@ def fake_imported(out: Path, classes: Sequence[str], *, bias: float = 0.0) -> Bu
     )
     content = mean_network(len(classes), bias=bias).SerializeToString()
     return write_bundle(out, manifest, {"model.onnx": content})
+
+
+#: Which colour a made-up photo's shape has, as weights of the mean red, green and blue.
+COLOURS: Mapping[str, tuple[float, float, float]] = {
+    "bars": (-1, -1, 2), "disc": (2, -1, -1), "square": (-1, 2, -1),
+}  # fmt: skip
+
+
+def colour_network(weight_3K: NDArray[np.float32], bias_K: NDArray[np.float32]) -> bytes:
+    """logits = mean colour @ weight + bias."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("GlobalAveragePool", ["input"], ["pooled"], "pool"),
+            helper.make_node("Flatten", ["pooled"], ["flat"], "flatten"),
+            helper.make_node("Gemm", ["flat", "weight", "bias"], ["logits"], "head"),
+        ],
+        "colour",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 3, "h", "w"])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", len(bias_K)])],
+        [
+            numpy_helper.from_array(weight_3K.astype(np.float32), "weight"),
+            numpy_helper.from_array(bias_K.astype(np.float32), "bias"),
+        ],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    content: bytes = made.SerializeToString()
+    return content
+
+
+def colour_bundle(
+    out: Path,
+    classes: Sequence[str] = tuple(COLOURS),
+    *,
+    blind: Sequence[str] = (),
+    split: Split | None = None,
+    task: str = "single_label",
+) -> Bundle:
+    """A model that tells the shapes of `make_photos` by their colour.
+
+    Args:
+        classes: those that are no shape are never answered.
+        blind: shapes that it never answers either.
+    """
+    known = [name in COLOURS and name not in blind for name in classes]
+    weight = np.array([COLOURS.get(name, (0, 0, 0)) for name in classes], np.float32).T * 20
+    multi = task == "multi_label"
+    manifest = Manifest(
+        task=task,  # type: ignore[arg-type]
+        classes=tuple(classes),
+        preprocess=Preprocess(32, 32, resize="stretch", mean=(0.0,) * 3, std=(1.0,) * 3),
+        runtime="onnx",
+        precision="float32",
+        model={"family": "onnx", "name": "colour", "config": {}, "params": 4 * len(classes)},
+        lineage=Lineage(method="train"),
+        metrics={"metric": "map" if multi else "accuracy"},
+        thresholds=dict.fromkeys(classes, 0.5) if multi else None,
+    )
+    bias = np.where(known, 0.0, -100.0)
+    return write_bundle(out, manifest, {"model.onnx": colour_network(weight, bias)}, split=split)
