@@ -211,3 +211,14 @@ def test_damage_is_always_an_image_error(format):  # 2
         data[places] = rng.integers(0, 256, len(places))
         with suppress(ImageError):
             decode_image(data.tobytes(), max_pixels=1_000_000)
+
+
+def test_the_size_of_too_many_pixels_is_refused_before_they_are_decoded(
+    encode: Callable[..., bytes],
+) -> None:
+    """A PNG may say how it lies behind its pixels, so asking would decode them."""
+    bomb = encode(Image.new("L", (20_000, 5_000)), "PNG")
+    with pytest.raises(ImageError, match="megapixels") as raised:
+        image_size(bomb, max_pixels=99_999_999)
+    assert raised.value.code == "too_many_pixels"
+    assert image_size(bomb, max_pixels=100_000_000) == (20_000, 5_000)

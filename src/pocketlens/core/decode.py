@@ -95,13 +95,15 @@ def decode_mask(data: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.bool
     return np.asarray(samples.any(axis=2) if samples.ndim == 3 else samples != 0)
 
 
-def image_size(data: bytes) -> tuple[int, int]:
-    """Width and height in pixels of the upright image, from the header alone.
+def image_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Width and height in pixels of the upright image, without decoding more than needed.
 
     Raises:
-        ImageError: no image in a known format.
+        ImageError: no image in a known format, or one with more pixels.
     """
-    image = _open(data, MAX_PIXELS)
+    image = _open(data, max_pixels)
+    # Before asking how it lies: a PNG may say so behind its pixels, which are then decoded.
+    _check_size(image.size, max_pixels)
     width, height = image.size
     # Pillow's TIFF reader tells the upright size itself.
     turned = image.format != "TIFF" and _orientation(image) in (5, 6, 7, 8)

@@ -126,7 +126,7 @@ class Preprocess:
     def _decode(self, data: bytes, box: Box | None, max_pixels: int) -> Image.Image:
         shrink, size = 1, None
         if self.draft:
-            size = image_size(data)
+            size = image_size(data, max_pixels=max_pixels)
             shrink = self._shrink(size, box)
         image = decode_image(data, max_pixels=max_pixels, shrink=shrink)
         if box is None:
