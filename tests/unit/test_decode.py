@@ -213,11 +213,9 @@ def test_damage_is_always_an_image_error(format):  # 2
             decode_image(data.tobytes(), max_pixels=1_000_000)
 
 
-def test_the_size_of_too_many_pixels_is_refused_before_they_are_decoded(
-    encode: Callable[..., bytes],
-) -> None:
+def test_the_size_of_too_many_pixels_is_refused_before_they_are_decoded() -> None:
     """A PNG may say how it lies behind its pixels, so asking would decode them."""
-    bomb = encode(Image.new("L", (20_000, 5_000)), "PNG")
+    bomb = encoded(Image.new("L", (20_000, 5_000)), "PNG")
     with pytest.raises(ImageError, match="megapixels") as raised:
         image_size(bomb, max_pixels=99_999_999)
     assert raised.value.code == "too_many_pixels"
