@@ -16,19 +16,17 @@ from sqlalchemy import Engine, select
 from pocketlens.core.errors import BundleError, UserError
 from pocketlens.service import model_files
 from pocketlens.service.database import open_database
-from pocketlens.service.models import (
+from pocketlens.service.models import Models, add_model, register_given
+from pocketlens.service.promotion import (
     ModelNotFoundError,
-    Models,
     Promotion,
     PromotionError,
-    add_model,
     current_model,
     promote,
-    register_given,
 )
 from pocketlens.service.settings import Settings
 from pocketlens.service.tables import metadata, models, promotions
-from support.databases import KINDS, FakeStorage, database_url
+from support.databases import KINDS, FakeStorage, database_url, until
 from support.fake import fake_imported
 
 CLASSES = ("bars", "disc", "square")
@@ -97,9 +95,11 @@ def test_a_given_bundle_is_copied_and_answers(place: Place, tmp_path: Path) -> N
     assert (row["state"], row["bundle_id"]) == ("given", original.id)
     assert (row["about"]["runtime"], row["about"]["num_classes"]) == ("onnx", 3)
     assert (model_files.directory_of(place.settings.home, id) / "README.md").is_file()
-    model_id, predictor = Models(place.settings, place.engine, place.storage).predictor()
+    opened = Models(place.settings, place.engine, place.storage)
+    model_id, engine = opened.predictor()
     assert model_id == id
-    assert predictor.classes == CLASSES
+    assert engine.predictor.classes == CLASSES
+    opened.close()
 
 
 def test_the_same_bundle_is_registered_once(place: Place, first: str, tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_of_two_threads_one_promotes(place: Place, first: str) -> None:
 _PROMOTE = """
 import sys
 from pocketlens.service.database import open_database
-from pocketlens.service.models import PromotionError, promote
+from pocketlens.service.promotion import PromotionError, promote
 engine = open_database(sys.argv[1])
 with engine.begin() as connection:  # connected and warm before the start
     connection.exec_driver_sql("SELECT 1")
@@ -337,13 +337,3 @@ def test_what_was_altered_on_the_way_is_refused(place: Place, first: str, tmp_pa
     with pytest.raises(BundleError):
         model_files.fetch(tmp_path / "far", first, place.storage)
     assert not list((tmp_path / "far").rglob("*.onnx"))
-
-
-def until(condition: Any, seconds: float = 20.0) -> None:
-    """Wait for a condition; it fails after a deadline."""
-    stop = threading.Event()
-    for _ in range(int(seconds / 0.01)):
-        if condition():
-            return
-        stop.wait(0.01)
-    raise AssertionError("it didn't come about in time")

@@ -1,8 +1,6 @@
-"""Models: which answers now, how another takes its place, and the one that is open.
+"""Models: how they come into the table, and the one that is open.
 
-The row `current` says which model answers. It changes by compare and swap on its `version`, so of
-two that would replace the same model exactly one does. A model that was trained here takes the
-place only of the one that it was compared with; one that answered before may come back.
+Which one answers is `promotion.py`'s.
 """
 
 from __future__ import annotations
@@ -11,66 +9,30 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, insert, select, text, update
+from sqlalchemy import Connection, Engine, insert, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from pocketlens.core.bundle import Bundle, read_bundle
 from pocketlens.core.directory import MANIFEST
 from pocketlens.core.errors import UserError
-from pocketlens.core.predictor import Predictor
 from pocketlens.progress import say
 from pocketlens.service import model_files
+from pocketlens.service.engine import Engine as Opened
+from pocketlens.service.engine import open_engine
 from pocketlens.service.model_files import PrivateStorage
+from pocketlens.service.promotion import Current, current_model, swap
 from pocketlens.service.settings import Settings
-from pocketlens.service.tables import current, models, new_id, promotions
-from pocketlens.workflows.open import load
+from pocketlens.service.tables import models, promotions
 
-#: The one row of `current`.
-SLOT: Final = "served"
 #: Who promoted the bundle that `serve` was given; no token's user has brackets in the name.
 BY_SERVE: Final = "(serve)"
 
 log = logging.getLogger(__name__)
-
-
-class ModelNotFoundError(LookupError):
-    """There is no model of this id."""
-
-
-class PromotionError(ValueError):
-    """A model that may not take the place now; `code` is for programs, the text for people."""
-
-    def __init__(self, code: str, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-
-
-@dataclass(frozen=True)
-class Current:
-    """The model that answers; `version` counts how often it changed."""
-
-    model_id: str
-    version: int
-    changed_at: float
-
-
-@dataclass(frozen=True)
-class Promotion:
-    """What `promote` did: which model answers now, and which did before."""
-
-    current: str
-    replaced: str | None
-
-
-def current_model(connection: Connection) -> Current | None:
-    """The model that answers; None before the first was registered."""
-    row = connection.execute(select(current).where(current.c.slot == SLOT)).mappings().one_or_none()
-    return None if row is None else Current(row["model_id"], row["version"], row["changed_at"])
 
 
 def register_given(
@@ -107,7 +69,7 @@ def register_given(
             .limit(1)
         ).scalar_one_or_none()
         if last != id:
-            done = _swap(connection, current_model(connection), id, BY_SERVE, now)
+            done = swap(connection, current_model(connection), id, BY_SERVE, now)
             assert done is not None, "the table is locked"
             if done.replaced is not None:
                 say(f"another bundle than before: it answers now, in place of {done.replaced}")
@@ -152,81 +114,6 @@ def about(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def promote(
-    connection: Connection,
-    model_id: str,
-    by: str,
-    *,
-    now: float,
-    expect: str | None = None,
-) -> Promotion:
-    """Put a model in the place of the current one, or change nothing.
-
-    Args:
-        by: whose doing it is, for the record in `promotions`.
-        expect: id of the model that must be current; None: whichever is.
-
-    Raises:
-        ModelNotFoundError: there is no such model.
-        PromotionError: `changed_meanwhile`: another is current than expected, or became it during
-            this call; `not_offered`: the gate rejected the model, or its files are gone;
-            `stale_comparison`: it was compared with a model that is no longer current.
-    """
-    row = connection.execute(select(models).where(models.c.id == model_id)).mappings().first()
-    if row is None:
-        raise ModelNotFoundError(model_id)
-    now_current = current_model(connection)
-    if expect is not None and (now_current is None or now_current.model_id != expect):
-        raise PromotionError("changed_meanwhile", "another model is current than was expected")
-    if now_current is not None and now_current.model_id == model_id:
-        return Promotion(model_id, model_id)
-    _refuse(row, now_current, answered_before(connection, model_id))
-    done = _swap(connection, now_current, model_id, by, now)
-    if done is None:
-        raise PromotionError("changed_meanwhile", "another model became current at this moment")
-    return done
-
-
-def answered_before(connection: Connection, model_id: str) -> bool:
-    """Whether it was current at any time."""
-    found = select(promotions.c.id).where(promotions.c.model_id == model_id).limit(1)
-    return connection.execute(found).first() is not None
-
-
-def _refuse(row: Mapping[Any, Any], now_current: Current | None, answered: bool) -> None:
-    if row["state"] == "retired":
-        raise PromotionError("not_offered", "its files were deleted")
-    if answered:
-        return
-    if row["state"] != "offered":
-        why = f": {row['reason']}" if row["reason"] else ""
-        raise PromotionError("not_offered", f"it was not found good enough{why}")
-    if now_current is not None and row["parent_id"] != now_current.model_id:
-        raise PromotionError(
-            "stale_comparison",
-            "it was compared with a model that is no longer current; train again to compare it "
-            "with the one that is",
-        )
-
-
-def _swap(
-    connection: Connection, old: Current | None, model_id: str, by: str, now: float
-) -> Promotion | None:
-    """Change the row if it is still as it was read; None where it isn't."""
-    if old is None:
-        values = {"slot": SLOT, "model_id": model_id, "version": 1, "changed_at": now}
-        connection.execute(insert(current).values(values))
-    else:
-        same = (current.c.slot == SLOT) & (current.c.version == old.version)
-        values = {"model_id": model_id, "version": old.version + 1, "changed_at": now}
-        if connection.execute(update(current).where(same).values(values)).rowcount != 1:
-            return None
-    replaced = None if old is None else old.model_id
-    record = {"id": new_id(), "model_id": model_id, "replaced_id": replaced, "by": by, "at": now}
-    connection.execute(insert(promotions).values(record))
-    return Promotion(model_id, replaced)
-
-
 def _one_at_a_time(connection: Connection) -> None:
     """Let no other process register at the same time; SQLite's transactions do that anyway."""
     if connection.dialect.name == "postgresql":
@@ -234,9 +121,9 @@ def _one_at_a_time(connection: Connection) -> None:
 
 
 @dataclass(frozen=True)
-class _Opened:
+class _Serving:
     current: Current
-    predictor: Predictor
+    opened: Opened
 
 
 class Models:
@@ -252,32 +139,32 @@ class Models:
         engine: Engine,
         storage: PrivateStorage | None = None,
         *,
-        open: Callable[[Path], Predictor] | None = None,
+        open: Callable[[Path], Opened] | None = None,
         check_seconds: float = 1.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Open nothing yet.
 
         Args:
-            open: makes a Predictor of a bundle's directory; `workflows.open.load` by default.
+            open: makes an engine of a bundle's directory; `engine.open_engine` by default.
             check_seconds: how often it is looked whether another model is current.
         """
         self._home = settings.home
         self._engine = engine
         self._storage = storage
-        self._open = open or (lambda path: load(path, threads=settings.threads))
+        self._open = open or (lambda path: open_engine(path, settings))
         self._check_seconds = check_seconds
         self._monotonic = monotonic
         self._opening = threading.Lock()
         self._fetching = threading.Lock()
-        self._opened: _Opened | None = None
-        self._ready: tuple[str, Predictor] | None = None
+        self._serving: _Serving | None = None
+        self._ready: tuple[str, Opened] | None = None
         self._due = float("-inf")
         #: Why the model that is current can't be opened here, so that an older one answers.
         self.problem: str | None = None
 
-    def predictor(self) -> tuple[str, Predictor]:
-        """The id of the model that answers in this process, and its Predictor.
+    def predictor(self) -> tuple[str, Opened]:
+        """The id of the model that answers in this process, and its engine.
 
         It is current, or was until a moment ago. The call returns at once, but for the first one
         of a process, which opens the model.
@@ -286,16 +173,16 @@ class Models:
             UserError: none is registered yet, or the first can't be opened.
             SQLAlchemyError: the database can't be reached, and none is open yet.
         """
-        opened = self._opened
-        if opened is None:
-            opened = self.refresh()
+        serving = self._serving
+        if serving is None:
+            serving = self.refresh()
         elif self._monotonic() >= self._due and self._opening.acquire(blocking=False):
             # No call waits for an opening: a thread of its own looks, and the old one answers.
             self._due = self._monotonic() + self._check_seconds
             threading.Thread(target=self._look, name="open-model", daemon=True).start()
-        return opened.current.model_id, opened.predictor
+        return serving.current.model_id, serving.opened
 
-    def refresh(self) -> _Opened:
+    def refresh(self) -> _Serving:
         """Look at once which model is current, and open it; after a promotion in this process."""
         with self._opening:
             return self._update()
@@ -307,8 +194,16 @@ class Models:
             UserError: it can't be opened here.
         """
         with self._opening:
-            if self._opened is None or self._opened.current.model_id != model_id:
+            if self._serving is None or self._serving.current.model_id != model_id:
                 self._ready = (model_id, self._open(self.directory(model_id)))
+
+    def close(self) -> None:
+        """Answer what waits, then free the model; it isn't looked for another any more."""
+        with self._opening:
+            self._due = float("inf")
+            serving, self._serving, self._ready = self._serving, None, None
+        if serving is not None:
+            serving.opened.close()
 
     def directory(self, model_id: str) -> Path:
         """A model's bundle on this machine, brought from the storage where needed.
@@ -332,21 +227,22 @@ class Models:
         finally:
             self._opening.release()
 
-    def _update(self) -> _Opened:
+    def _update(self) -> _Serving:
         with self._engine.begin() as connection:
             found = current_model(connection)
         if found is None:
             raise UserError("no model is registered; start `pocketlens serve BUNDLE` first")
-        opened = self._opened
-        if opened is None or opened.current.model_id != found.model_id:
+        serving = self._serving
+        if serving is None or serving.current.model_id != found.model_id:
             ready, self._ready = self._ready, None
             if ready is not None and ready[0] == found.model_id:
-                predictor = ready[1]
+                opened = ready[1]
             else:
-                predictor = self._open(self.directory(found.model_id))
-            opened = _Opened(found, predictor)
-        elif opened.current != found:
-            opened = _Opened(found, opened.predictor)
-        self._opened, self.problem = opened, None
+                opened = self._open(self.directory(found.model_id))
+            # The one before ends its threads when the last call lets go of it.
+            serving = _Serving(found, opened)
+        elif serving.current != found:
+            serving = _Serving(found, serving.opened)
+        self._serving, self.problem = serving, None
         self._due = self._monotonic() + self._check_seconds
-        return opened
+        return serving
