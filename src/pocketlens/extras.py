@@ -24,6 +24,7 @@ MODULES: Final = {
     "scale": ("optuna", "sqlalchemy", "psycopg"),
     "serve": ("fastapi", "uvicorn", "multipart", "sqlalchemy", "alembic", "huey", "fsspec"),
     "postgres": ("psycopg",),
+    "redis": ("redis",),
     "s3": ("s3fs",),
     "gcs": ("gcsfs",),
     "ui": ("streamlit", "httpx"),

@@ -90,25 +90,28 @@ def test_what_cannot_be_used_says_why_without_inner_names(encode: Callable[..., 
         encode(noise)[:2000],
         encode(noise, "JPEG")[:2000],
         whole[:20],
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
         floats,
         whole,
         whole,
         whole,
     ]
-    boxes = [None] * 6 + [[50, 50, 5, 5], [0, 0, 0, 5], [0, 0, float("nan"), 5]]
+    boxes = [None] * 7 + [[50, 50, 5, 5], [0, 0, 0, 5], [0, 0, float("nan"), 5]]
     found = ask(opened(), images, boxes)
     codes = [one["code"] for one in found["predictions"]]
     assert codes == [
-        "empty_file",
-        "unsupported_image",
+        "empty_image",
+        "unknown_image_format",
         *["damaged_image"] * 3,
-        "unsupported_pixels",
+        "svg_image",
+        "unreadable_image",
         *["bad_box"] * 3,
     ]
     told = json.dumps([one["error"] for one in found["predictions"]])
     assert "BytesIO" not in told
     assert "Plugin" not in told
     assert not answers.is_usable(found)
+    assert answers.no_usable(found) == "none of 10 images can be used: the file is empty"
     for entry in found["predictions"]:
         assert (entry["label"], entry["confidence"], entry["top"]) == (None, None, [])
 

@@ -22,11 +22,12 @@ NO_USABLE_IMAGE: Final = "no_usable_image"
 #: Of what the core says: the code for programs, and the text for people where the core's own
 #: speaks of options that a client doesn't have, or quotes a reader's inner names.
 _REASONS: Final = (
-    (r"the file is empty", "empty_file", None),
-    (r"not an image in a known format", "unsupported_image", None),
+    (r"the file is empty", "empty_image", None),
+    (r"not an image in a known format.*SVG", "svg_image", None),
+    (r"not an image in a known format", "unknown_image_format", None),
     (r"\d+x\d+ pixels is above the limit", "too_many_pixels", "more pixels than are allowed"),
     (r"the box .* (lies outside|has no area|is not finite)", "bad_box", None),
-    (r"32-bit or floating-point pixels|pixels of kind", "unsupported_pixels", None),
+    (r"32-bit or floating-point pixels|pixels of kind", "unreadable_image", None),
     (r"", "damaged_image", "damaged or cut off"),
 )
 
@@ -92,6 +93,14 @@ def result(
 def is_usable(result: dict[str, Any]) -> bool:
     """Whether at least one image was answered; otherwise its job is Failed."""
     return any(entry["error"] is None for entry in result["predictions"])
+
+
+def no_usable(result: dict[str, Any]) -> str:
+    """The reason of a job none of whose images could be used."""
+    first = result["predictions"][0]["error"] if result["predictions"] else "none was given"
+    num = len(result["predictions"])
+    whole = "the image can't be used" if num == 1 else f"none of {num} images can be used"
+    return f"{whole}: {first}"
 
 
 def entry(manifest: Manifest, one: Asked, prediction: Prediction, top_k: int) -> dict[str, Any]:

@@ -56,9 +56,9 @@ class Settings:
     home: Path
     host: str = "127.0.0.1"
     port: int = 8000
-    database: str | None = None
-    queue: str | None = None
-    storage: str | None = None
+    database: str | None = field(default=None, repr=False)  # URLs may hold passwords
+    queue: str | None = field(default=None, repr=False)
+    storage: str | None = field(default=None, repr=False)
     tokens: Mapping[str, User] = field(default_factory=dict, repr=False)
     keep_days: float | None = None
     quota_bytes: int | None = None
@@ -87,6 +87,15 @@ class Settings:
         for plain in ("postgresql://", "postgres://"):
             url = url.replace(plain, "postgresql+psycopg://", 1) if url.startswith(plain) else url
         return url
+
+    @property
+    def queue_url(self) -> str:
+        """URL of the queue: what was named, else beside the database."""
+        if self.queue is not None:
+            return self.queue
+        if self.database_url.startswith("postgresql"):
+            return self.database_url
+        return f"sqlite:///{self.home / 'queue.db'}"
 
     @property
     def storage_url(self) -> str:

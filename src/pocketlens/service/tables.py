@@ -47,16 +47,18 @@ jobs = Table(
     Column("kind", String(16), nullable=False),  # a file in service/kinds
     Column("state", String(8), nullable=False),
     Column("attempt", Integer, nullable=False, default=0),  # 0: never begun
+    Column("lost", Integer, nullable=False, default=0),  # attempts whose worker fell silent
     Column("worker", String(64)),
     Column("lease_until", Float),  # while Running; past it another worker may take the job up
     Column("heartbeat_at", Float),
     Column("created_at", Float, nullable=False),
+    Column("queued_at", Float),  # its id was last put into the queue
     Column("started_at", Float),  # of the current attempt
     Column("ended_at", Float),
     Column("cancel_requested", Boolean, nullable=False, default=False),
     Column("request", JSON, nullable=False),  # parameters and names of spooled files, no contents
-    Column("progress", JSON),  # what a client is shown while it runs
-    Column("result", JSON),
+    Column("progress", JSON(none_as_null=True)),  # what a client is shown while it runs
+    Column("result", JSON(none_as_null=True)),
     Column("code", String(64)),  # Failed: for programs
     Column("reason", Text),  # Failed: for people; no path, no internal name
     Column("idempotency_key", String(255)),

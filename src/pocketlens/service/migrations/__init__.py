@@ -1,0 +1,1 @@
+"""Migrations: `migrate` runs them."""
