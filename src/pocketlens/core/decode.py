@@ -170,7 +170,7 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 
 
 def _hint(start: bytes) -> str:
-    if start[:5].lower() in (b"<?xml", b"<svg ", b"<svg>"):
+    if start[:5].lower().startswith((b"<?xml", b"<svg")):
         return "; it looks like SVG or XML, save it as PNG"
     if start[4:8] == b"ftyp":
         return "; it looks like HEIC or a video, save it as JPEG"
