@@ -1,1 +1,1 @@
-"""The web page: it speaks to the service over HTTP alone, and has no logic of its own."""
+"""The web page: Streamlit over the service's HTTP API alone; it holds no logic of its own."""

@@ -1,0 +1,112 @@
+"""Compare: which models there are, which one answers, and how they did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from pocketlens.ui import show as text
+from pocketlens.ui.client import Json, Problem
+from pocketlens.ui.screens.train import promote
+from pocketlens.ui.session import ask, client, kept, language, raw, t, told
+from pocketlens.ui.words import say_of
+
+
+def show() -> None:
+    """The screen."""
+    st.title(raw("compare_title"), anchor=False)
+    st.markdown(t("compare_intro"))
+    models = ask("/v1/models")
+    if models is not None:
+        _models(models)
+    found = ask("/v1/comparisons")
+    if found is None:
+        return
+    st.subheader(raw("comparisons"), anchor=False)
+    listed = found["comparisons"]
+    if not listed:
+        st.markdown(t("comparison_none"))
+        return
+    names = {one["id"]: f"{text.when(one['created_at'])} {one['name']}" for one in listed}
+    chosen = st.selectbox(
+        raw("comparison"), list(names), format_func=lambda key: names[key], key="comparison"
+    )
+    if chosen:
+        _comparison(chosen)
+
+
+def _models(models: Json) -> None:
+    st.subheader(raw("models"), anchor=False)
+    rows = [
+        (
+            model["id"][:8],
+            raw("model_current")
+            if model["current"]
+            else say_of(language(), "model", model["state"]) or model["state"],
+            text.when(model["created_at"]),
+            f"{model['runtime']} {model['precision']}",
+            text.size(model["size_bytes"]),
+            model["num_classes"],
+            _number(model.get("score"), "{:.1f}"),
+        )
+        for model in models["models"]
+    ]
+    header = ("model", "model_state", "made", "runtime", "size", "classes", "score")
+    text.table(rows, header=[raw(name) for name in header], name=raw("models"))
+    usable = {m["id"]: m for m in models["models"] if not m["current"] and m["state"] != "rejected"}
+    if not usable:
+        return
+    chosen = st.selectbox(
+        raw("model"), list(usable), format_func=lambda key: key[:8], index=None, key="model"
+    )
+    if chosen:
+        again = usable[chosen]["state"] != "offered"
+        promote(chosen, models["current"], key=chosen, again=again)
+
+
+def _comparison(comparison_id: str) -> None:
+    table = ask(f"/v1/comparisons/{comparison_id}")
+    if table is None:
+        return
+    rows: Sequence[Mapping[str, Any]] = table["rows"]
+    header = ("model", "runtime", "score", "drop", "size", "latency", "verdict", "reason")
+    text.table(
+        [_row(row) for row in rows], header=[raw(name) for name in header], name=raw("comparison")
+    )
+    try:
+        picture = client().picture(f"/v1/comparisons/{comparison_id}/pareto.png")
+        st.image(picture, alt=raw("pareto_alt"), width="stretch")
+    except Problem:
+        pass  # a comparison without figures has no picture; its table says the same
+    reports = kept("reports")
+    if comparison_id in reports:
+        st.download_button(
+            raw("report"), reports[comparison_id], "report.html", "text/html", type="primary"
+        )
+    elif st.button(raw("report_get"), icon=":material/description:"):
+        with told():
+            reports[comparison_id] = client().picture(f"/v1/comparisons/{comparison_id}/report")
+            st.rerun()
+
+
+def _row(row: Mapping[str, Any]) -> tuple[str, ...]:
+    low, high = row.get("drop_low"), row.get("drop_high")
+    drop = _number(row.get("drop"), "{:.1f}")
+    if low is not None and high is not None:
+        drop += f" ({low:.1f} … {high:.1f})"
+    return (
+        str(row["name"]),
+        f"{row['runtime']} {row['precision']}",
+        _number(row.get("score"), "{:.1f}"),
+        drop,
+        text.size(row["size_bytes"]) if row.get("size_bytes") else "",
+        _number(row.get("latency_ms"), "{:.1f} ms"),
+        say_of(language(), "verdict", row.get("verdict")) or str(row.get("verdict") or ""),
+        str(row.get("reason") or ""),
+    )
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else form.format(value)

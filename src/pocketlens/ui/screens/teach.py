@@ -1,0 +1,210 @@
+"""Teach: labelled photos in, and whether they are ready to be learnt from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import streamlit as st
+
+from pocketlens.ui import show as text
+from pocketlens.ui.client import File, Json
+from pocketlens.ui.follow import follow
+from pocketlens.ui.screens._confirm import confirmed
+from pocketlens.ui.session import ask, client, kept, language, raw, reason, t, told
+from pocketlens.ui.words import say_of
+
+_TYPES: Final = ["jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "avif"]
+_BARS: Final = 30
+
+
+def show() -> None:
+    """The screen."""
+    st.title(raw("teach_title"), anchor=False)
+    st.markdown(t("teach_intro"))
+    found = ask("/v1/datasets")
+    if found is None:
+        return
+    names = [dataset["dataset"] for dataset in found["datasets"]]
+    name = st.selectbox(
+        raw("dataset"),
+        names,
+        index=0 if names else None,
+        accept_new_options=True,
+        placeholder=raw("dataset_new"),
+        help=t("dataset_help"),
+        key="teach_dataset",
+        persist_state="session",
+    )
+    if not name:
+        return
+    _add(name)
+    known = next((dataset for dataset in found["datasets"] if dataset["dataset"] == name), None)
+    dataset = kept("datasets").pop(name, None) or (ask(_path(name)) if known else None)
+    _content(dataset)
+    if dataset and dataset["num_samples"]:
+        _check(name)
+    if known and confirmed("dataset_delete", "dataset_delete_sure", key=f"drop_{name}"):
+        with told():
+            client().delete_dataset(name)
+            kept("checks").pop(name, None)
+            st.toast(t("dataset_deleted"))
+            st.rerun()
+
+
+def _add(name: str) -> None:
+    st.subheader(raw("add_title"), anchor=False)
+    ways = {"photos": raw("add_photos"), "zip": raw("add_zip")}
+    way = st.segmented_control(
+        raw("add_how"),
+        list(ways),
+        default="photos",
+        format_func=lambda way: ways[way],
+        key="way",
+        required=True,
+        persist_state="session",
+    )
+    # A new key empties the chooser after its files were added.
+    turn = kept("teach").setdefault("turn", 0)
+    if way == "zip":
+        archive = st.file_uploader(
+            raw("add_zip"), type=["zip"], help=t("zip_help"), key=f"zip_{turn}"
+        )
+        st.caption(t("zip_help"))
+        files = [(archive.name, archive.getvalue())] if archive else []
+        ready = bool(files)
+        label = None
+    else:
+        label = _label()
+        chosen = st.file_uploader(
+            raw("photos_label"), type=_TYPES, accept_multiple_files=True, key=f"teach_{turn}"
+        )
+        files = [(file.name, file.getvalue()) for file in chosen or []]
+        ready = bool(files) and bool(label)
+    go = st.button(raw("add_go"), type="primary", icon=":material/add:", disabled=not ready)
+    if go and ready:
+        _send(name, files, label)
+    if (done := kept("teach").get("done")) is not None and done["dataset"] == name:
+        _added(done)
+
+
+def _label() -> str | None:
+    """A class that the model knows, by its name, or one that is typed."""
+    classes = (ask("/v1/classes") or {"classes": []})["classes"]
+    called = {
+        entry["label"]: f"{entry['name']} ({entry['label']})"
+        if entry.get("name") and entry["name"] != entry["label"]
+        else entry["label"]
+        for entry in classes
+    }
+    label = st.selectbox(
+        raw("add_label"),
+        list(called),
+        index=None,
+        format_func=lambda label: called.get(label, label),
+        accept_new_options=True,
+        placeholder=raw("add_label_new"),
+        help=t("add_label_help"),
+        key="label",
+        persist_state="session",
+    )
+    return (label or "").strip() or None
+
+
+def _send(name: str, files: list[File], label: str | None) -> None:
+    state = kept("teach")
+    with told(), st.spinner(t("adding")):
+        if label is None:
+            done = client().add_archive(name, files[0])
+        else:
+            done = client().add_photos(name, files, label)
+        # The upload may have made the data set, so it isn't in the list that was fetched.
+        state["done"] = {**done, "dataset": name}
+        state["turn"] += 1
+        kept("checks").pop(name, None)
+        st.rerun()
+
+
+def _added(done: Json) -> None:
+    rejected = done["rejected"]
+    words = t("added", added=done["added"], duplicates=done["duplicates"], rejected=len(rejected))
+    (st.success if done["added"] and not rejected else st.info)(words)
+    if rejected:
+        rows = [
+            (one["name"], say_of(language(), "code", one["code"]) or one["reason"])
+            for one in rejected
+        ]
+        st.markdown(f"**{t('rejected_title')}**")
+        text.table(rows, header=(raw("file"), raw("reason")), name=raw("rejected_title"))
+
+
+def _content(dataset: Json | None) -> None:
+    st.subheader(raw("content_title"), anchor=False)
+    if not dataset or not dataset["num_samples"]:
+        st.markdown(t("content_none"))
+        return
+    counts: Mapping[str, int] = dataset["class_counts"]
+    st.markdown(t("content", samples=dataset["num_samples"], classes=len(counts)))
+    _counts(counts)
+
+
+def _counts(counts: Mapping[str, int]) -> None:
+    """A bar chart of photos a class; long ones are folded."""
+    most = max(counts.values(), default=1)
+    rows = [(label, count / most, str(count)) for label, count in counts.items()]
+    text.bars(rows[:_BARS], name=raw("content_title"))
+    if rows[_BARS:]:
+        with st.expander(f"+ {len(rows) - _BARS}"):
+            text.bars(rows[_BARS:], name=raw("content_title"))
+
+
+def _check(name: str) -> None:
+    st.subheader(raw("check_title"), anchor=False)
+    checks = kept("checks")
+    if st.button(raw("check_go"), icon=":material/fact_check:"):
+        with told():
+            checks[name] = client().check(name)
+    if name not in checks:
+        return
+    found = checks[name]
+    if "num_samples" not in found:  # it is being made
+        job = follow(found["job_id"], working=t("check_working"))
+        if job is None:
+            return
+        if job["state"] != "Done":
+            st.error(reason(job["code"], job["reason"]))
+            return
+        with told():
+            checks[name] = found = client().check(name)
+        if "num_samples" not in found:
+            return
+    _findings(found)
+
+
+def _findings(found: Mapping[str, Any]) -> None:
+    if found["ready"]:
+        st.success(t("check_ready"))
+    else:
+        st.warning(t("check_not_ready"))
+    parts = found.get("splits") or {}
+    st.markdown(t("split", **{part: parts.get(part, 0) for part in ("train", "val", "test")}))
+    if not found["problems"]:
+        st.markdown(t("check_clean"))
+        return
+    st.markdown(f"**{t('check_found')}**")
+    rows = [
+        (
+            problem["count"],
+            say_of(language(), "found", problem["kind"]) or problem["message"],
+            "; ".join(problem.get("examples", [])[:3]),
+        )
+        for problem in found["problems"]
+    ]
+    header = (raw("count"), raw("check_found"), raw("examples"))
+    text.table(rows, header=header, name=raw("check_found"))
+
+
+def _path(name: str) -> str:
+    from urllib.parse import quote
+
+    return f"/v1/datasets/{quote(name, safe='')}"

@@ -1,0 +1,42 @@
+"""Jobs and storage: what was asked, what is kept, what was deleted."""
+
+from typing import Final
+
+TEXTS: Final = {
+    "jobs_title": ("Jobs and storage", "작업과 저장 공간"),
+    "jobs_intro": (
+        "What you asked for. Deleting a job deletes its answer for good.",
+        "요청한 작업입니다. 작업을 삭제하면 결과도 완전히 삭제됩니다.",
+    ),
+    "jobs_none": ("There are no jobs.", "작업이 없습니다."),
+    "jobs_state": ("State", "상태"),
+    "jobs_all": ("All", "전체"),
+    "jobs_more": ("Older jobs", "이전 작업"),
+    "jobs_newest": ("Newest jobs", "최근 작업"),
+    "jobs_again": ("Look again", "새로 고침"),
+    "jobs_delete": ("Delete job of {when}", "{when} 작업 삭제"),
+    "jobs_cancel": ("Cancel job of {when}", "{when} 작업 취소"),
+    "kind_predict": ("Recognise", "알아보기"),
+    "kind_explain": ("Map", "지도"),
+    "kind_check": ("Check", "확인"),
+    "kind_train": ("Training", "학습"),
+    "stored": ("What is kept", "저장된 것"),
+    "stored_bytes": ("Storage in use", "사용 중인 저장 공간"),
+    "stored_quota": ("Limit", "한도"),
+    "stored_no_quota": ("none", "없음"),
+    "kind_of_photos": ("Photos", "사진"),
+    "deletions": ("What was deleted", "삭제된 것"),
+    "deletions_none": ("Nothing was deleted yet.", "아직 삭제된 것이 없습니다."),
+    "when": ("When", "때"),
+    "what": ("What", "무엇"),
+    "kind_answers": ("answers", "결과"),
+    "kind_photos": ("photos", "사진"),
+    "kind_models": ("models", "모델"),
+    "kind_datasets": ("data sets", "데이터"),
+    "kind_jobs": ("jobs", "작업"),
+    "kind_samples": ("labelled photos", "이름표가 붙은 사진"),
+    "kind_trainings": ("trainings", "학습"),
+    "kind_age": ("too old", "보관 기간 지남"),
+    "kind_quota": ("storage full", "저장 공간 부족"),
+    "kind_request": ("asked for", "요청에 따라"),
+}

@@ -1,0 +1,197 @@
+"""A service with canned answers that keeps to the HTTP contract, for tests of the page alone.
+
+`Fake` holds what it was asked and what it answers; `serving` runs it on a free port of loopback.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from PIL import Image
+
+INFO = {
+    "dl_name": "넥시움정 40mg",
+    "dl_name_en": "Nexium Tab. 40mg",
+    "dl_company": "한국아스트라제네카(주)",
+    "dl_material": "에스오메프라졸마그네슘삼수화물",
+    "drug_shape": "장방형",
+    "print_front": "AEI",
+    "print_back": "",
+    "dl_mapping_code": "K-010224",
+}
+
+
+def answer(image: int = 0, **changes: Any) -> dict[str, Any]:
+    """One entry of a prediction's result."""
+    top = [
+        {"label": f"K-01022{i}", "name": f"pill {i}", "class_id": i, "probability": p}
+        for i, p in enumerate((0.91, 0.05, 0.02, 0.01, 0.01))
+    ]
+    return {
+        "image": image, "box": None, "labels": top[:1], "code": None,
+        "label": "K-010224", "name": "넥시움정 40mg", "class_id": 0,
+        "confidence": 0.91, "unsure": False, "top": top, "info": INFO, "error": None,
+    } | changes  # fmt: skip
+
+
+@dataclass
+class Fake:
+    """What the service answers; tests change it while it runs.
+
+    Attributes:
+        pending: how often a job is still Pending, then Running, when asked for.
+        asked: `METHOD path` of all requests so far; `forms` the texts of multipart forms.
+        answers: of predictions; one `answer(i)` a photo where empty.
+        refuse: `METHOD path` -> status and code of a problem.
+    """
+
+    pending: int = 1
+    task: str = "single_label"
+    token: str | None = None
+    asked: list[str] = field(default_factory=list)
+    forms: list[dict[str, Any]] = field(default_factory=list)
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    refuse: dict[str, tuple[int, str]] = field(default_factory=dict)
+    jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    results: dict[str, Any] = field(default_factory=dict)
+    canned: dict[str, Any] = field(default_factory=dict)
+
+    def start(self, kind: str, result: Any) -> dict[str, Any]:
+        """A new job that will end with `result`."""
+        job_id = f"{len(self.jobs) + 1:032x}"
+        self.jobs[job_id] = {
+            "job_id": job_id, "kind": kind, "state": "Pending", "attempt": 0,
+            "created_at": "2026-11-22T12:00:00Z", "started_at": None, "ended_at": None,
+            "progress": None, "result": None, "reason": None, "code": None, "left": self.pending,
+        }  # fmt: skip
+        self.results[job_id] = result
+        return {"job_id": job_id, "state": "Pending"}
+
+    def look(self, job_id: str) -> dict[str, Any]:
+        """A job, one step further each time."""
+        job = self.jobs[job_id]
+        if job["state"] in ("Pending", "Running"):
+            if job["left"] > 0:
+                job["left"] -= 1
+                job["state"] = "Pending" if job["left"] >= self.pending // 2 else "Running"
+            else:
+                result = self.results[job_id]
+                failed = isinstance(result, tuple)
+                job["state"] = "Failed" if failed else "Done"
+                job["code"], job["reason"] = result if failed else (None, None)
+                job["result"] = None if failed else result
+        return {name: value for name, value in job.items() if name != "left"}
+
+
+def make_app(fake: Fake) -> FastAPI:
+    """The application around a `Fake`."""
+    app = FastAPI()
+
+    @app.middleware("http")
+    async def refuse(request: Request, call_next: Any) -> Response:
+        line = f"{request.method} {request.url.path}"
+        fake.asked.append(line)
+        if fake.token and request.headers.get("authorization") != f"Bearer {fake.token}":
+            return problem(401, "not_authenticated")
+        if line in fake.refuse:
+            return problem(*fake.refuse[line])
+        if line in fake.canned:
+            return JSONResponse(fake.canned[line])
+        found: Response = await call_next(request)
+        return found
+
+    async def form(request: Request) -> dict[str, Any]:
+        fields: dict[str, Any] = {"files": [], "key": request.headers.get("idempotency-key")}
+        async with request.form() as given:
+            for name, value in given.multi_items():
+                if isinstance(value, str):
+                    fields[name] = value
+                else:
+                    fields["files"].append((name, value.filename, len(await value.read())))
+        fake.forms.append(fields)
+        return fields
+
+    @app.post("/v1/predictions", status_code=202)
+    async def predict(request: Request) -> Any:
+        files = (await form(request))["files"]
+        answers = fake.answers or [answer(i) for i in range(len(files))]
+        result = {"model_id": "m", "task": fake.task, "predictions": answers}
+        usable = any(entry["error"] is None for entry in answers)
+        return fake.start("predict", result if usable else ("no_usable_image", "none"))
+
+    @app.post("/v1/explanations", status_code=202)
+    async def explain(request: Request) -> Any:
+        method = (await form(request))["method"]
+        entry = answer()["top"][0]
+        return fake.start("explain", {
+            "method": "eigencam" if method == "auto" else method, "method_title": "EigenCAM",
+            "of_class": False, "words": "",
+            "maps": [entry | {"overlay": "/v1/jobs/x/files/map-0.png"}],
+        })  # fmt: skip
+
+    @app.get("/v1/jobs/{job_id}/files/{name}")
+    async def file(job_id: str, name: str) -> Response:
+        out = io.BytesIO()
+        Image.new("RGB", (64, 64), "orange").save(out, "PNG")
+        return Response(out.getvalue(), media_type="image/png")
+
+    @app.get("/v1/jobs/{job_id}")
+    async def job(job_id: str) -> Any:
+        return fake.look(job_id) if job_id in fake.jobs else problem(404, "not_found")
+
+    @app.get("/v1/jobs")
+    async def jobs() -> Any:
+        return {
+            "jobs": [fake.look(job_id) | {"result": None} for job_id in fake.jobs],
+            "next": None,
+        }
+
+    @app.post("/v1/jobs/{job_id}/cancel")
+    async def cancel(job_id: str) -> Any:
+        fake.jobs[job_id]["state"] = "Failed"
+        fake.jobs[job_id]["code"] = "cancelled"
+        return fake.look(job_id)
+
+    @app.get("/v1/models")
+    async def models() -> Any:
+        return {"current": "m", "models": []}
+
+    return app
+
+
+def problem(status: int, code: str) -> JSONResponse:
+    """A refusal as problem+json."""
+    body = {"title": code, "status": status, "detail": f"detail of {code}", "code": code}
+    return JSONResponse(body, status, media_type="application/problem+json")
+
+
+@contextmanager
+def serving(fake: Fake) -> Iterator[str]:
+    """The URL of a fake that runs in a thread until the block is left."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        config = uvicorn.Config(make_app(fake), log_config=None, access_log=False, lifespan="off")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(10)
+
+
+def labels_sent(fields: dict[str, Any]) -> Any:
+    """The `labels` of a form, decoded."""
+    return json.loads(fields["labels"])
