@@ -1,0 +1,80 @@
+"""The ASGI application: everything opened once, every router of `routes/`, and what guards them."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
+from typing import Any, Final
+
+from fastapi import APIRouter, FastAPI
+from starlette.concurrency import run_in_threadpool
+
+from pocketlens.extras import versions
+from pocketlens.service.api import problems, routes
+from pocketlens.service.api.docs import docs_page
+from pocketlens.service.api.limits import Limits
+from pocketlens.service.api.logs import Log
+from pocketlens.service.api.metrics import Metrics
+from pocketlens.service.api.openapi import describe
+from pocketlens.service.api.security import Guard
+from pocketlens.service.api.state import Service, open_service
+from pocketlens.service.settings import Settings
+
+#: Gives an opened service, and closes it at the end.
+Opener = Callable[[Settings, Metrics], AbstractContextManager[Service]]
+
+_OFF: Final[Any] = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False}
+
+
+def create_app(settings: Settings, *, opener: Opener = open_service) -> FastAPI:
+    """The service as an ASGI application.
+
+    Args:
+        opener: opens database, queue, storage and model when the application starts.
+    """
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        opened = opener(settings, metrics)
+        app.state.service = await run_in_threadpool(opened.__enter__)
+        try:
+            yield
+        finally:
+            await run_in_threadpool(opened.__exit__, None, None, None)
+
+    app = FastAPI(
+        title="pocketlens",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry=_OFF,
+    )
+    for router in routers():
+        app.include_router(router)
+    document: dict[str, Any] = {}
+
+    def openapi() -> dict[str, Any]:
+        if not document:
+            version = versions()["pocketlens"]
+            document.update(describe(app, with_tokens=bool(settings.tokens), version=version))
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    app.add_route("/docs", docs_page, include_in_schema=False)
+    problems.install(app)
+    # The last one added is the first that a request meets.
+    app.add_middleware(Limits, settings=settings)
+    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(Log, metrics=metrics)
+    return app
+
+
+def routers() -> list[APIRouter]:
+    """Of all files in `routes/`, by name."""
+    modules = pkgutil.iter_modules(routes.__path__)
+    names = [module.name for module in modules if not module.name.startswith("_")]
+    return [importlib.import_module(f"{routes.__name__}.{name}").router for name in names]

@@ -1,0 +1,125 @@
+"""Who may ask, and from where: looked at first, before a request's body is read.
+
+With tokens, each request names one; without, only this machine's own programs are answered: a web
+page from elsewhere, also one whose name was made to point here (DNS rebinding), is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pocketlens.service.api.access import LOCAL
+from pocketlens.service.api.problems import Problem
+from pocketlens.service.settings import Settings, User, is_loopback
+
+#: Answered without a token: they tell nothing of anybody's data.
+PUBLIC: Final = frozenset({"/", "/healthz", "/readyz", "/docs", "/openapi.json"})
+#: Of pages that are written here: their own styles and pictures inside them, no script at all.
+PAGE_POLICY: Final = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
+)
+_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+_STRICT: Final = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+_PAGE: Final = (b"content-security-policy", PAGE_POLICY.encode())
+_NO_STORE: Final = (b"cache-control", b"no-store")
+
+
+class Guard:
+    """ASGI middleware: finds the user, or answers 401 or 403; adds headers to every answer."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app = app
+        self._tokens = [(bytes.fromhex(key), user) for key, user in settings.tokens.items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on with its user, or answer it."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_safely(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = _with_headers(message.get("headers", ()))
+            await send(message)
+
+        try:
+            scope["pocketlens.user"] = self._user(scope)
+        except Problem as problem:
+            await problem.response()(scope, receive, send_safely)
+            return
+        await self.app(scope, receive, send_safely)
+
+    def _user(self, scope: Scope) -> User | None:
+        """The user; None for what needs none.
+
+        Raises:
+            Problem: 401 no token or a wrong one, 403 a request from another place.
+        """
+        headers = dict(scope["headers"])
+        if not self._tokens:
+            _refuse_other_places(headers)
+            return LOCAL
+        if scope["path"] in PUBLIC:
+            return None
+        kind, _, token = headers.get(b"authorization", b"").partition(b" ")
+        user = self._owner(token.strip()) if kind.lower() == b"bearer" else None
+        if user is None:
+            raise Problem(
+                401,
+                "not_authenticated",
+                "a bearer token is needed: Authorization: Bearer TOKEN",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        return user
+
+    def _owner(self, token: bytes) -> User | None:
+        """Whose token this is; all are compared, so that time tells nothing of them."""
+        digest = hashlib.sha256(token).digest()
+        found = None
+        for known, user in self._tokens:
+            if hmac.compare_digest(known, digest):
+                found = user
+        return found
+
+
+def _refuse_other_places(headers: dict[bytes, bytes]) -> None:
+    """Without tokens a browser must not be led here by a page from elsewhere."""
+    host = _name(b"//" + headers.get(b"host", b""))
+    if host is None or not is_loopback(host):
+        raise Problem(
+            403, "wrong_host", "no token is set, so only http://127.0.0.1 and localhost are served"
+        )
+    origin = headers.get(b"origin")
+    if origin is not None:
+        place = _name(origin)
+        if place is None or not is_loopback(place):
+            raise Problem(403, "cross_site", "web pages from elsewhere are not answered")
+    elif headers.get(b"sec-fetch-site") == b"cross-site":
+        raise Problem(403, "cross_site", "web pages from elsewhere are not answered")
+
+
+def _name(address: bytes) -> str | None:
+    try:
+        return urlsplit(address.decode("ascii")).hostname
+    except (UnicodeDecodeError, ValueError):
+        return None
+
+
+def _with_headers(
+    given: list[tuple[bytes, bytes]] | tuple[tuple[bytes, bytes], ...],
+) -> list[tuple[bytes, bytes]]:
+    names = {name for name, _ in given}
+    html = any(n == b"content-type" and v.startswith(b"text/html") for n, v in given)
+    added = [*_HEADERS, _PAGE if html else _STRICT, _NO_STORE]
+    return [*given, *(pair for pair in added if pair[0] not in names)]
