@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketlens.core.bundle import Manifest
+from pocketlens.core.cores import available_cores as available_cores
 from pocketlens.core.dataset import Box
 from pocketlens.core.decode import MAX_PIXELS
 from pocketlens.core.errors import ImageError, UserError
@@ -341,10 +342,3 @@ def read_bytes(source: str | os.PathLike[str] | bytes) -> bytes:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ImageError(f"can't be read: {reason}") from error
-
-
-def available_cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
