@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
+
+_is_hidden: ContextVar[bool] = ContextVar("is_hidden", default=False)
 
 
 class Advance(Protocol):
@@ -74,6 +77,16 @@ def warn(text: str) -> None:
     say(f"warning: {text}")
 
 
+@contextmanager
+def hidden() -> Iterator[None]:
+    """No bars from this thread: a terminal has room for one, and a service does many things."""
+    token = _is_hidden.set(True)
+    try:
+        yield
+    finally:
+        _is_hidden.reset(token)
+
+
 def is_terminal() -> bool:
     """Whether a person watches stderr."""
-    return sys.stderr.isatty()
+    return sys.stderr.isatty() and not _is_hidden.get()
