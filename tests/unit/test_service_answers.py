@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pocketlens.core.bundle import Lineage, Manifest
-from pocketlens.core.predictor import Predictor
+from pocketlens.core.predictor import Predictor, Request
 from pocketlens.core.preprocess import Preprocess
 from pocketlens.core.session import FakeSession
 from pocketlens.service import answers
@@ -37,9 +37,17 @@ def photo(colour: tuple[int, int, int]) -> np.ndarray:
     return np.full((10, 12, 3), colour, np.uint8)
 
 
-def ask(predictor: Predictor, images: list[bytes], boxes: Any = None, **more: Any) -> Any:
+def ask(
+    predictor: Predictor,
+    images: list[bytes],
+    boxes: Any = None,
+    top_k: int = 5,
+    max_pixels: int = 25_000_000,
+) -> Any:
     wanted = answers.asked(images, boxes)
-    return answers.predict(predictor, "m" * 32, wanted, max_pixels=25_000_000, **more)
+    requests = [Request(one.data, one.box) for one in wanted]
+    found = list(predictor.stream(requests, max_pixels=max_pixels))
+    return answers.result(predictor.manifest, "m" * 32, wanted, found, top_k=top_k)
 
 
 def test_an_answer_has_name_information_and_the_most_probable(encode: Callable[..., bytes]) -> None:
@@ -123,8 +131,7 @@ def test_one_bad_image_leaves_the_others(encode: Callable[..., bytes]) -> None:
 
 
 def test_too_many_pixels(encode: Callable[..., bytes]) -> None:
-    wanted = answers.asked([encode(photo((0, 0, 0)))])
-    found = answers.predict(opened(), "m", wanted, max_pixels=119)
+    found = ask(opened(), [encode(photo((0, 0, 0)))], max_pixels=119)
     assert found["predictions"][0]["code"] == "too_many_pixels"
     assert "raise" not in found["predictions"][0]["error"]
 

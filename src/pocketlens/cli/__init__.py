@@ -30,6 +30,7 @@ VERBS: Final = {
     "explain": "Where on its photo an answer comes from, for one bundle or several side by side.",
     "download": "Fetch a public data set in its usual layout.",
     "ui": "The web page of a running service.",
+    "worker": "Work on a service's jobs, beside `serve` or on another machine.",
     "plugins": "What is installed, and what each missing part needs.",
 }
 

@@ -13,8 +13,7 @@ from pocketlens.core.bundle import Manifest
 from pocketlens.core.dataset import Box
 from pocketlens.core.judged import UNSURE_BELOW
 from pocketlens.core.names import shown_name
-from pocketlens.core.predictor import NOT_FINITE, Answer, Prediction, Predictor, Request
-from pocketlens.core.stream import batched
+from pocketlens.core.predictor import NOT_FINITE, Prediction
 
 #: The code of a job none of whose images could be used.
 NO_USABLE_IMAGE: Final = "no_usable_image"
@@ -54,26 +53,6 @@ def asked(images: Sequence[bytes], boxes: Sequence[Any] | None = None) -> list[A
         several = given if given and isinstance(given[0], list | tuple) else [given]
         found += [Asked(number, data, None if b is None else Box(*b)) for b in several]
     return found
-
-
-def predict(
-    predictor: Predictor,
-    model_id: str,
-    wanted: Sequence[Asked],
-    *,
-    top_k: int = 5,
-    max_pixels: int,
-) -> dict[str, Any]:
-    """The JSON result of a request, by the calling thread alone.
-
-    Args:
-        max_pixels: of one photo; one beyond it is an entry with an error.
-    """
-    answers: list[Answer] = []
-    for batch in batched((Request(one.data, one.box) for one in wanted), predictor.batch_size):
-        answers += predictor.answer_batch(batch, max_pixels=max_pixels)
-    predictions = map(predictor.prediction, answers)
-    return result(predictor.manifest, model_id, wanted, predictions, top_k=top_k)
 
 
 def result(

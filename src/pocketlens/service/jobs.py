@@ -40,6 +40,7 @@ class Job:
     code: str | None = None
     reason: str | None = None
     fingerprint: str | None = None
+    lost: int = 0
 
 
 #: What ends a job whose worker fell silent too often, and one that was cancelled.
@@ -103,7 +104,13 @@ _END = (
 )
 _RELEASE = update(jobs).where(_held, jobs.c.cancel_requested.is_(False))
 _RELEASE = _RELEASE.values(
-    state="Pending", queued_at=_now, lease_until=None, started_at=None, worker=None, progress=None
+    state="Pending",
+    lost=jobs.c.lost + bindparam("b_lost"),
+    queued_at=_now,
+    lease_until=None,
+    started_at=None,
+    worker=None,
+    progress=None,
 )
 
 
@@ -247,12 +254,18 @@ def _end(
     return connection.execute(_END, _mine(job, now) | values).rowcount == 1
 
 
-def release(connection: Connection, job: Job, *, now: float) -> bool:
-    """Hand a job back, Pending again, since its worker is stopping; no attempt counts as lost.
+def release(connection: Connection, job: Job, *, now: float, lost: bool = False) -> bool:
+    """Hand a job back, Pending again, since its worker can't go on.
 
-    False: it was not this attempt's any more, or is to be cancelled and was ended so.
+    Args:
+        lost: whether that counts as one of its attempts; a worker that stops in order counts as
+            none.
+
+    Returns:
+        False: it was not this attempt's any more, or is to be cancelled and was ended so.
     """
-    if connection.execute(_RELEASE, _mine(job, now)).rowcount == 1:
+    values = _mine(job, now) | {"b_lost": int(lost)}
+    if connection.execute(_RELEASE, values).rowcount == 1:
         return True
     fail(connection, job, CANCELLED, CANCELLED_REASON, now=now)
     return False

@@ -2,51 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import sys
 import time
-import traceback
 import uuid
-from datetime import UTC, datetime
-from typing import Any, Final, TextIO
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pocketlens.service.api.metrics import NO_ROUTE, Metrics
 from pocketlens.service.api.problems import Problem
+from pocketlens.service.log_lines import set_up as set_up
 
 log = logging.getLogger("pocketlens.service")
 _access = logging.getLogger("pocketlens.service.access")
-#: What `logging` puts into every record; the rest was given by `extra`.
-_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-
-
-class JsonLines(logging.Formatter):
-    """A record as one line of JSON; a traceback is one of its members."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line."""
-        values: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        values |= {k: v for k, v in vars(record).items() if k not in _STANDARD}
-        if record.exc_info:
-            values["traceback"] = "".join(traceback.format_exception(*record.exc_info))
-        return json.dumps(values, ensure_ascii=False, default=str)
-
-
-def set_up(stream: TextIO | None = None, level: int = logging.INFO) -> None:
-    """Send all logs to stderr, or another stream, as lines of JSON."""
-    handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonLines())
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
-    log.setLevel(level)
 
 
 class Log:
