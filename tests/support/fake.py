@@ -95,12 +95,14 @@ def colour_bundle(
     blind: Sequence[str] = (),
     split: Split | None = None,
     task: str = "single_label",
+    config: Mapping[str, object] | None = None,
 ) -> Bundle:
     """A model that tells the shapes of `make_photos` by their colour.
 
     Args:
         classes: those that are no shape are never answered.
         blind: shapes that it never answers either.
+        config: of the training that it claims to come from.
     """
     known = [name in COLOURS and name not in blind for name in classes]
     weight = np.array([COLOURS.get(name, (0, 0, 0)) for name in classes], np.float32).T * 20
@@ -112,7 +114,7 @@ def colour_bundle(
         runtime="onnx",
         precision="float32",
         model={"family": "onnx", "name": "colour", "config": {}, "params": 4 * len(classes)},
-        lineage=Lineage(method="train"),
+        lineage=Lineage(method="train", config=config or {}),
         metrics={"metric": "map" if multi else "accuracy"},
         thresholds=dict.fromkeys(classes, 0.5) if multi else None,
     )

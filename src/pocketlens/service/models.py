@@ -9,7 +9,7 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +22,7 @@ from pocketlens.core.directory import MANIFEST
 from pocketlens.core.errors import UserError
 from pocketlens.progress import say
 from pocketlens.service import model_files
+from pocketlens.service.database import reading
 from pocketlens.service.engine import Engine as Opened
 from pocketlens.service.engine import open_engine
 from pocketlens.service.model_files import PrivateStorage
@@ -84,16 +85,19 @@ def add_model(
     owner: str,
     state: str,
     now: float,
+    scores: Mapping[str, Any] | None = None,
     **values: Any,
 ) -> None:
     """Write a model's row; where it is there already, nothing.
 
     Args:
+        scores: what the gate found, as `workflows.succeed.Succession.to_dict` has it.
         values: further columns of `tables.models`, such as `parent_id`, `job_id`, `reason`.
     """
     if connection.execute(select(models.c.id).where(models.c.id == id)).first() is None:
         row = {"id": id, "owner": owner, "created_at": now, "state": state, "bundle": id}
-        row |= {"bundle_id": bundle.id, "about": about(bundle)} | values
+        described = about(bundle) | ({} if scores is None else {"scores": dict(scores)})
+        row |= {"bundle_id": bundle.id, "about": described} | values
         connection.execute(insert(models).values(row))
 
 
@@ -228,7 +232,7 @@ class Models:
             self._opening.release()
 
     def _update(self) -> _Serving:
-        with self._engine.begin() as connection:
+        with reading(self._engine) as connection:
             found = current_model(connection)
         if found is None:
             raise UserError("no model is registered; start `pocketlens serve BUNDLE` first")

@@ -1,0 +1,214 @@
+"""A training in a process of its own, the only one of the service in which torch is loaded.
+
+`python -m pocketlens.service._train_process SPEC`. SPEC is a JSON file, see `training.Spec`. On
+stdout it writes one JSON object a line: progress, and at the end `{"result": …}` or
+`{"failed": {"code", "reason"}}`. It lives no longer than whoever holds the other end of its stdin.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any, Final
+
+from pocketlens.core.bundle import Bundle, read_bundle
+from pocketlens.core.comparison import Comparison
+from pocketlens.core.errors import DataError, MissingExtraError, UserError
+from pocketlens.service.training import Spec
+from pocketlens.training.config import TrainConfig
+from pocketlens.workflows.data import Hashed
+from pocketlens.workflows.succeed import CURRENT, NEW, Succession, succeed, unfit
+
+#: Added to the niceness, so that answers to users don't wait for a training on the same machine.
+_NICE: Final = 5
+
+
+def main(spec_file: str) -> int:
+    """Run what the file says; 0 also where the user's data or settings were at fault."""
+    out = _own_stdout()
+    _die_with_parent()
+    if hasattr(os, "nice"):
+        os.nice(_NICE)
+    spec = Spec(**json.loads(Path(spec_file).read_text(encoding="utf-8")))
+
+    def tell(**line: Any) -> None:
+        out.write(json.dumps(line, allow_nan=False) + "\n")
+        out.flush()
+
+    try:
+        tell(result=_work(spec, Path(spec_file).parent, tell))
+    except MissingExtraError as error:
+        tell(failed={"code": "training_unavailable", "reason": str(error)})
+    except DataError as error:
+        tell(failed={"code": "data_not_ready", "reason": str(error)})
+    except UserError as error:
+        tell(failed={"code": "training_refused", "reason": str(error)})
+    return 0
+
+
+def _own_stdout() -> IO[str]:
+    """What is printed by anybody goes to stderr; the lines have stdout for themselves."""
+    own = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return own
+
+
+def _die_with_parent() -> None:
+    """When the worker is gone its end of stdin closes; then this process and its children end."""
+
+    def wait() -> None:
+        while os.read(0, 1024):
+            pass
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _work(spec: Spec, place: Path, tell: Any) -> dict[str, Any]:
+    from pocketlens.service.datasets import read_materialised
+
+    current = read_bundle(spec.current)
+    hashed = _with_info(read_materialised(Path(spec.data)), current)
+    if why := unfit(current, hashed.dataset.task, hashed.dataset.classes):
+        raise DataError(f"a model of these photos could not take the current one's place: {why}")
+    model = _train(spec, place, hashed, current, tell)
+    comparison = None
+    if spec.shrink:
+        tell(progress={"step": "shrinking"})
+        best, comparison = _shrink(spec, place, hashed, model)
+    else:
+        best = _in_runtime_of(current, model, place / "exported")
+    tell(progress={"step": "comparing"})
+    found = succeed(
+        current, best, hashed, max_drop=spec.max_drop, max_latency_ms=spec.max_latency_ms,
+        threads=spec.threads,
+    )  # fmt: skip
+    table = _table(comparison, found, spec.name)
+    if table is not None:
+        (place / "compare.json").write_text(table.to_json(), encoding="utf-8")
+    return {
+        "bundle": str(best.path),
+        "comparison": None if table is None else str(place / "compare.json"),
+        **found.to_dict(),
+    }
+
+
+def _with_info(hashed: Hashed, current: Bundle) -> Hashed:
+    """What the current model knows of its classes goes on, unless the data knows better."""
+    known = {c: dict(info) for c, info in current.manifest.class_info.items()}
+    fresh = {c: dict(info) for c, info in hashed.dataset.class_info.items() if info}
+    return replace(hashed, dataset=replace(hashed.dataset, class_info=known | fresh))
+
+
+def _train(spec: Spec, place: Path, hashed: Hashed, current: Bundle, tell: Any) -> Bundle:
+    from pocketlens.workflows.train import train
+
+    config = TrainConfig(**{**spec.config, "track": ()})
+    began = time.monotonic()
+    told = 0
+
+    def on_epoch(row: Mapping[str, float]) -> None:
+        nonlocal told
+        told += 1
+        epoch = int(row["epoch"])
+        left = (time.monotonic() - began) / told * (config.epochs - epoch)
+        score = next((v for k, v in row.items() if k == f"val_{config.metric or ''}"), None)
+        if score is None:
+            score = row.get("val_macro_f1", row.get("val_map"))
+        tell(progress=_progress(config.epochs, epoch, score, left))
+
+    tell(progress=_progress(config.epochs, 0, None, None))
+    return train(
+        hashed, out=place / "model", config=config, keep_split=current, resume=True,
+        on_epoch=on_epoch, threads=spec.threads,
+    )  # fmt: skip
+
+
+def _progress(
+    epochs: int, epoch: int, score: float | None, seconds_left: float | None
+) -> dict[str, Any]:
+    return {
+        "step": "training",
+        "epoch": epoch,
+        "epochs": epochs,
+        "score": None if score is None or score != score else round(score, 2),
+        "seconds_left": None if seconds_left is None else round(seconds_left, 1),
+    }
+
+
+def _shrink(spec: Spec, place: Path, hashed: Hashed, model: Bundle) -> tuple[Bundle, Comparison]:
+    from pocketlens.workflows.shrink import ShrinkConfig, shrink
+
+    config = ShrinkConfig(
+        max_drop=spec.max_drop,
+        max_latency_ms=spec.max_latency_ms,
+        effort="quick",
+        budget=spec.shrink_minutes,
+    )
+    out = place / "shrunk"
+    table = shrink(model, hashed, out=out, config=config, resume=out.exists(), threads=spec.threads)
+    assert table.best is not None
+    return read_bundle(table.best), table.comparison
+
+
+def _in_runtime_of(current: Bundle, model: Bundle, out: Path) -> Bundle:
+    """The new model as the current one is run; as ONNX where nothing is exported to that."""
+    from pocketlens import plugins
+    from pocketlens.workflows.convert import export
+
+    runtime = current.manifest.runtime
+    if runtime == model.manifest.runtime:
+        return model
+    if not hasattr(plugins.load("runtimes", runtime), "export"):
+        runtime = "onnx"
+    shutil.rmtree(out, ignore_errors=True)
+    return export(model, runtime=runtime, out=out)
+
+
+def _table(shrunk: Comparison | None, found: Succession, name: str) -> Comparison | None:
+    """The table of the search with the current model's row; without a search, the two rows."""
+    made = found.comparison
+    if made is not None:
+        made = replace(made, data={**made.data, "name": name})
+    if shrunk is None or made is None:
+        table = shrunk or made
+        return None if table is None else replace(table, data={**table.data, "name": name})
+    row = next(row for row in made.rows if row.name == CURRENT)
+    note = (
+        f"the row {CURRENT!r} is the model that answers now; against it, on the {found.num_test} "
+        f"photos that test both, the best of this table was judged: {found.reason}"
+    )
+    new = next(row for row in made.rows if row.name == NEW)
+    # Its drop is counted from the best of the search, on the photos that neither learnt from.
+    there = replace(
+        row,
+        verdict="ok",
+        reason="answers now",
+        drop=_negative(new.drop),
+        drop_low=_negative(new.drop_high),
+        drop_high=_negative(new.drop_low),
+        drop_unseen=None,
+        intervals={},
+    )
+    return replace(
+        shrunk,
+        rows=(*shrunk.rows, there),
+        data={**shrunk.data, "name": name},
+        notes=(*shrunk.notes, *made.notes[:-1], note),
+    )
+
+
+def _negative(points: float | None) -> float | None:
+    return None if points is None else -points
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
