@@ -47,6 +47,7 @@ class Settings:
         rate: requests a minute and user (or address, where there is no token); None: no limit.
         lease_seconds: a job whose worker gave no sign for so long is taken up by another.
         max_attempts: after so many a job is Failed.
+        lanes: of `kinds.LANES` that a worker takes jobs from; empty: all.
         threads: processor threads of one call of the network; `workers` calls at a time. None:
             measured when the service starts.
         allow_urls: whether photos may be named by URL.
@@ -69,6 +70,7 @@ class Settings:
     read_timeout_seconds: float = 30.0
     lease_seconds: float = 60.0
     max_attempts: int = 3
+    lanes: tuple[str, ...] = ()
     threads: int | None = None
     workers: int | None = None
     allow_urls: bool = False

@@ -112,5 +112,6 @@ def from_json(text: str) -> Settings:
     values = json.loads(text)
     for name in ("home", "bundle"):
         values[name] = None if values[name] is None else Path(values[name])
+    values["lanes"] = tuple(values["lanes"])
     values["tokens"] = {key: User(**user) for key, user in values["tokens"].items()}
     return Settings(**values)

@@ -83,7 +83,7 @@ def run_worker(
             threading.Thread(
                 target=_slot, args=(parts, heart, lane, name, stop), name=f"{lane}-{i}", daemon=True
             )
-            for lane in kinds.LANES
+            for lane in settings.lanes or kinds.LANES
             for i in range(threads.get(lane, 1))
         ]
         for slot in slots:
