@@ -31,6 +31,8 @@ def seen(plan: Plan, *rates: float, cpu: float = 0.01) -> Measured:
         ([seen(ONE, 60, 50, 55), seen(ALL, 100, 90, 95)], ALL),
         # A tie: the cheaper one.
         ([seen(ONE, 100, 100, cpu=0.01), seen(ALL, 102, 102, cpu=0.02)], ONE),
+        # Alike in both: one thread a call, which is steady when many ask.
+        ([seen(ALL, 102, 102, cpu=0.0100), seen(ONE, 100, 100, cpu=0.0101)], ONE),
         # A batch that helps each time, one that helps twice of three times, one that costs more.
         ([seen(ONE, 100, 100, 100), seen(BATCH, 115, 120, 111)], BATCH),
         ([seen(ONE, 100, 100, 100), seen(BATCH, 150, 150, 105)], ONE),

@@ -110,14 +110,17 @@ def candidates(cores: int) -> list[Plan]:
 
 
 def choose(seen: Sequence[Measured]) -> Plan:
-    """The most images a second; where that is a tie, the least processor time.
+    """The most images a second; where that is a tie, the least processor time, then fewer threads.
 
     A batch must bring a tenth more than the best without in each round, so that no hiccup of the
     machine decides it, and at the same processor time.
     """
     single = [row for row in seen if row.plan.batch == 1]
     most = max(row.rate for row in single)
-    best = min((r for r in single if r.rate * _SAME >= most), key=lambda row: row.cpu_seconds)
+    fast = [row for row in single if row.rate * _SAME >= most]
+    least = min(row.cpu_seconds for row in fast)
+    cheap = [row for row in fast if row.cpu_seconds <= _SAME * least]
+    best = min(cheap, key=lambda row: row.plan.threads)
     worth = [
         row
         for row in seen
