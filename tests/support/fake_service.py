@@ -65,6 +65,13 @@ class Fake:
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
     canned: dict[str, Any] = field(default_factory=dict)
+    datasets: dict[str, Any] = field(default_factory=dict)
+    rejected: list[dict[str, str]] = field(default_factory=list)
+    checked: dict[str, Any] = field(default_factory=dict)
+    trained: Any = None
+    models: list[dict[str, Any]] = field(default_factory=list)
+    current: str = "a" * 32
+    progress: dict[str, Any] | None = None
 
     def start(self, kind: str, result: Any) -> dict[str, Any]:
         """A new job that will end with `result`."""
@@ -84,6 +91,7 @@ class Fake:
             if job["left"] > 0:
                 job["left"] -= 1
                 job["state"] = "Pending" if job["left"] >= self.pending // 2 else "Running"
+                job["progress"] = self.progress if job["state"] == "Running" else None
             else:
                 result = self.results[job_id]
                 failed = isinstance(result, tuple)
@@ -150,7 +158,7 @@ def make_app(fake: Fake) -> FastAPI:
         return fake.look(job_id) if job_id in fake.jobs else problem(404, "not_found")
 
     @app.get("/v1/jobs")
-    async def jobs() -> Any:
+    async def jobs(kind: str | None = None) -> Any:
         return {
             "jobs": [fake.look(job_id) | {"result": None} for job_id in fake.jobs],
             "next": None,
@@ -162,11 +170,76 @@ def make_app(fake: Fake) -> FastAPI:
         fake.jobs[job_id]["code"] = "cancelled"
         return fake.look(job_id)
 
+    @app.delete("/v1/jobs/{job_id}", status_code=204)
+    async def forget(job_id: str) -> None:
+        del fake.jobs[job_id]
+
+    stored_routes(app, fake, form)
+    return app
+
+
+def stored_routes(app: FastAPI, fake: Fake, form: Any) -> None:
+    """Data sets, trainings, models and what else is kept."""
+
+    @app.get("/v1/datasets")
+    async def datasets() -> Any:
+        return {"datasets": list(fake.datasets.values())}
+
+    @app.get("/v1/datasets/{name}")
+    async def dataset(name: str) -> Any:
+        return fake.datasets.get(name) or problem(404, "not_found")
+
+    @app.delete("/v1/datasets/{name}", status_code=204)
+    async def drop(name: str) -> None:
+        del fake.datasets[name]
+
+    @app.post("/v1/datasets/{name}/images", status_code=201)
+    async def add(name: str, request: Request) -> Any:
+        fields = await form(request)
+        labels = json.loads(fields.get("labels", '["from the zip"]'))
+        known = fake.datasets.setdefault(
+            name, {"dataset": name, "num_samples": 0, "class_counts": {}}
+        )
+        for label in labels:
+            known["class_counts"][label] = known["class_counts"].get(label, 0) + 1
+            known["num_samples"] += 1
+        return known | {"added": len(labels), "duplicates": 0, "rejected": fake.rejected}
+
+    @app.get("/v1/datasets/{name}/check")
+    async def check(name: str) -> Any:
+        if not any(job["kind"] == "check" for job in fake.jobs.values()):
+            return JSONResponse(fake.start("check", fake.checked), 202)
+        return fake.checked
+
+    @app.post("/v1/trainings", status_code=202)
+    async def train(request: Request) -> Any:
+        fake.forms.append(await request.json())
+        return fake.start("train", fake.trained)
+
     @app.get("/v1/models")
     async def models() -> Any:
-        return {"current": "m", "models": []}
+        listed = [model | {"current": model["id"] == fake.current} for model in fake.models]
+        return {"current": fake.current, "models": listed}
 
-    return app
+    @app.post("/v1/models/{model_id}/promote")
+    async def promote(model_id: str, request: Request) -> Any:
+        fake.forms.append(await request.json())
+        fake.current, replaced = model_id, fake.current
+        return {"current": model_id, "replaced": replaced}
+
+    @app.get("/v1/classes")
+    async def classes() -> Any:
+        entry = {"class_id": 0, "label": "K-010224", "name": "넥시움정 40mg", "info": INFO}
+        return {"model_id": fake.current, "classes": [entry]}
+
+
+def model(model_id: str, state: str, **changes: Any) -> dict[str, Any]:
+    """An entry of the list of models."""
+    return {
+        "id": model_id, "state": state, "created_at": "2026-11-22T12:00:00Z", "runtime": "onnx",
+        "precision": "int8", "size_bytes": 3_512_345, "num_classes": 17, "score": 93.114,
+        "metric": "macro_f1", "reason": None, "comparison_id": None,
+    } | changes  # fmt: skip
 
 
 def problem(status: int, code: str) -> JSONResponse:

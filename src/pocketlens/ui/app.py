@@ -45,7 +45,7 @@ def _page() -> None:
         )
         for name, (screen, icon) in _SCREENS.items()
     }
-    st.set_page_config(page_title="pocketlens", page_icon=":material/search:", layout="centered")
+    st.set_page_config(page_title="pocketlens", page_icon=style.favicon(), layout="centered")
     page = st.navigation(list(pages.values()), position="sidebar")
     st.html(style.sheet(session.language(), session.options().max_mb))
     st.html(style.spoken(session.language()), unsafe_allow_javascript=True)

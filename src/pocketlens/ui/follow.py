@@ -14,7 +14,11 @@ _SECONDS: Final = 0.7
 
 
 def follow(
-    job_id: str, *, working: str, progress: Callable[[Json], None] | None = None
+    job_id: str,
+    *,
+    working: str,
+    progress: Callable[[Json], None] | None = None,
+    border: bool = True,
 ) -> Json | None:
     """The job when it has ended; until then its state is shown, and None is returned.
 
@@ -22,6 +26,7 @@ def follow(
         job_id: of a job of this reader.
         working: what is being done, for the reader (Markdown).
         progress: draws the job's progress, where it has one.
+        border: whether the state stands in a box of its own.
     """
     try:
         job = job_of(job_id)
@@ -37,7 +42,7 @@ def follow(
         try:
             now = first.pop() if first else job_of(job_id)
             if now["state"] not in ENDED:
-                _state(now, working, progress)
+                _state(now, working, progress, border)
                 return
         except (Problem, Unreachable):
             pass  # the whole page says what is the matter
@@ -47,8 +52,8 @@ def follow(
     return None
 
 
-def _state(job: Json, working: str, progress: Callable[[Json], None] | None) -> None:
-    with st.container(border=True):
+def _state(job: Json, working: str, progress: Callable[[Json], None] | None, border: bool) -> None:
+    with st.container(border=border):
         st.markdown(f":material/hourglass_top: {working} · **{t('state_' + job['state'])}**")
         if progress is not None and job.get("progress"):
             progress(job)

@@ -40,7 +40,9 @@ def table(rows: Iterable[Sequence[object]], *, header: Sequence[object] = (), na
     top = "".join(f'<th scope="col">{_text(cell)}</th>' for cell in header)
     lines = []
     for row in rows:
-        cells = [f"<td>{_text(cell)}</td>" for cell in row]
+        # On a phone each row stands as a list, its cells headed by `data-head` (style.py).
+        heads = [f' data-head="{_text(head)}"' for head in header] or [""] * len(row)
+        cells = [f"<td{head}>{_text(cell)}</td>" for head, cell in zip(heads, row, strict=True)]
         if not header:
             cells[0] = f'<th scope="row">{_text(row[0])}</th>'
         lines.append(f"<tr>{''.join(cells)}</tr>")
@@ -74,10 +76,10 @@ def bars(rows: Iterable[tuple[object, float, str]], *, name: str, first: bool = 
 
 
 def size(num_bytes: float) -> str:
-    """`1.5 MB`."""
+    """`1.5 MB`, never broken over two lines."""
     for unit in ("B", "kB", "MB", "GB"):
         if num_bytes < 1000 or unit == "GB":
-            return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.1f} {unit}"
+            return f"{num_bytes:.{int(unit != 'B')}f}\N{NO-BREAK SPACE}{unit}"
         num_bytes /= 1000
     raise AssertionError(num_bytes)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from PIL import Image, ImageDraw
+
 from pocketlens.ui.words import Language, say
 
 #: Configuration of Streamlit: colours for bright and dark browsers.
@@ -23,7 +25,7 @@ THEME: Final[dict[str, Any]] = {
 
 _CSS: Final = """
 :root { --pl-line: color-mix(in srgb, currentColor 22%, transparent); }
-.block-container { max-width: 60rem; padding-top: 4.5rem; }
+.block-container { max-width: 60rem; padding-top: 3.5rem; }
 .pl-name { font-size: 1.6rem; line-height: 1.25; margin: 0; padding: 0; overflow-wrap: anywhere; }
 .pl-faint { font-size: 1rem; font-weight: 400; opacity: .7; }
 .pl-scroll { overflow-x: auto; max-width: 100%; }
@@ -38,6 +40,7 @@ _CSS: Final = """
 .pl-wide td { overflow-wrap: break-word; }
 .pl-table thead th { white-space: nowrap; }
 .pl-table th { font-weight: 600; }
+.pl-pairs th::first-letter { text-transform: uppercase; }
 .pl-bar { display: grid; grid-template-columns: 1fr auto; gap: 0 1rem; margin-bottom: .5rem; }
 .pl-label { overflow-wrap: anywhere; }
 .pl-figure { font-variant-numeric: tabular-nums; }
@@ -52,6 +55,13 @@ _CSS: Final = """
 .pl-first { background: light-dark(#0b6e75, #3fb8bf); }
 @media (max-width: 640px) {
   h1 { font-size: 2rem !important; }
+  .pl-wide, .pl-wide tbody, .pl-wide tr, .pl-wide td { display: block; }
+  .pl-wide thead { display: none; }
+  .pl-wide tr { padding: .5rem 0; }
+  .pl-wide tr { border-bottom: 1px solid color-mix(in srgb, currentColor 22%, transparent); }
+  .pl-wide td { border: 0; padding: .1rem 0; display: grid; grid-template-columns: 38% 1fr; }
+  .pl-wide td:empty { display: none; }
+  .pl-wide td::before { content: attr(data-head); opacity: .7; padding-right: .5rem; }
   .block-container { padding-left: 1rem; padding-right: 1rem; }
 }
 """
@@ -71,6 +81,15 @@ _SIZE: Final = """
   content: "{limit}"; font-size: .875rem;
 }}
 """
+
+
+def favicon() -> Image.Image:
+    """A lens; drawn, since an icon by name would be fetched from elsewhere."""
+    image = Image.new("RGBA", (64, 64))
+    draw = ImageDraw.Draw(image)
+    draw.line((42, 42, 58, 58), fill="#0b6e75", width=10)
+    draw.ellipse((6, 6, 46, 46), outline="#0b6e75", width=8)
+    return image
 
 
 def sheet(language: Language, max_mb: int) -> str:

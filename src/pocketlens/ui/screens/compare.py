@@ -59,7 +59,12 @@ def _models(models: Json) -> None:
     if not usable:
         return
     chosen = st.selectbox(
-        raw("model"), list(usable), format_func=lambda key: key[:8], index=None, key="model"
+        raw("model_other"),
+        list(usable),
+        format_func=lambda key: key[:8],
+        index=None,
+        placeholder=raw("model_choose"),
+        key="model",
     )
     if chosen:
         again = usable[chosen]["state"] != "offered"

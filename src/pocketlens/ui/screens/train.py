@@ -66,7 +66,7 @@ def _start(names: list[str]) -> None:
 def _training(job_id: str, models: Json) -> None:
     name = kept("trainings").get(job_id)
     words = t("train_working", dataset=name) if name else t("train_working_other")
-    job = follow(job_id, working=words, progress=_progress)
+    job = follow(job_id, working=words, progress=_progress, border=False)
     if job is None:
         return
     st.caption(f"{plain(text.when(job['created_at']))} {plain(name or '')}")

@@ -94,8 +94,8 @@ TEXTS: Final = {
         "Without tokens the service answers only on the machine that it runs on.",
         "토큰이 없으면 서비스는 자신이 실행되는 컴퓨터에서만 답합니다.",
     ),
-    "code_empty_file": ("The file is empty.", "빈 파일입니다."),
-    "code_unsupported_image": (
+    "code_empty_image": ("The file is empty.", "빈 파일입니다."),
+    "code_unknown_image_format": (
         "This isn't a photo in a known format. Save it as JPEG or PNG.",
         "알 수 있는 사진 형식이 아닙니다. JPEG나 PNG로 저장해 보내세요.",
     ),
@@ -103,13 +103,17 @@ TEXTS: Final = {
         "The photo has more pixels than the service takes. Make it smaller.",
         "서비스가 받을 수 있는 픽셀 수를 넘었습니다. 사진을 줄여 보내세요.",
     ),
+    "code_svg_image": (
+        "This is a drawing (SVG), not a photo. Save it as JPEG or PNG.",
+        "사진이 아니라 그림(SVG)입니다. JPEG나 PNG로 저장해 보내세요.",
+    ),
     "code_bad_box": (
         "The frame lies outside the photo.",
         "테두리가 사진 밖에 있습니다.",
     ),
-    "code_unsupported_pixels": (
-        "The photo's pixels are of a rare kind. Save it with 8 bits a colour.",
-        "드문 픽셀 형식입니다. 색상당 8비트로 저장해 보내세요.",
+    "code_unreadable_image": (
+        "The photo's pixels are of a rare kind. Save it as JPEG or PNG.",
+        "드문 픽셀 형식입니다. JPEG나 PNG로 저장해 보내세요.",
     ),
     "code_damaged_image": (
         "The photo is damaged or cut off.",

@@ -10,6 +10,8 @@ TEXTS: Final = {
     ),
     "models": ("Models", "모델"),
     "model": ("Model", "모델"),
+    "model_other": ("Use another model", "다른 모델 사용"),
+    "model_choose": ("Choose a model", "모델을 고르세요"),
     "model_state": ("State", "상태"),
     "model_current": ("in use", "사용 중"),
     "model_given": ("given at the start", "처음 모델"),
