@@ -159,10 +159,10 @@ def make_app(fake: Fake) -> FastAPI:
 
     @app.get("/v1/jobs")
     async def jobs(kind: str | None = None) -> Any:
-        return {
-            "jobs": [fake.look(job_id) | {"result": None} for job_id in fake.jobs],
-            "next": None,
-        }
+        listed = [job for job in fake.jobs.values() if kind in (None, job["kind"])]
+        hidden = {"result", "left"}
+        found = [{k: v for k, v in job.items() if k not in hidden} for job in reversed(listed)]
+        return {"jobs": found, "next": None}
 
     @app.post("/v1/jobs/{job_id}/cancel")
     async def cancel(job_id: str) -> Any:

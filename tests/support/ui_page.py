@@ -12,16 +12,29 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 
-def open_page(screen: str = "", **query: str) -> AppTest:
-    """The page at one of its screens, not run yet."""
+def open_page(**query: str) -> AppTest:
+    """The whole page, not run yet; it begins with Recognise."""
     spec = find_spec("pocketlens.ui.app")
     assert spec is not None
     assert spec.origin is not None
-    page = AppTest.from_file(spec.origin, default_timeout=20)
+    return _with(AppTest.from_file(spec.origin, default_timeout=20), query)
+
+
+def open_screen(name: str, **query: str) -> AppTest:
+    """One screen without navigation and token, not run yet."""
+    script = f"from pocketlens.ui.screens import {name}\n{name}.show()"
+    return _with(AppTest.from_string(script, default_timeout=20), query)
+
+
+def button(page: AppTest, label: str) -> Any:
+    """The only button with this label."""
+    [found] = [button for button in page.button if button.label == label]
+    return found
+
+
+def _with(page: AppTest, query: dict[str, str]) -> AppTest:
     for name, value in query.items():
         page.query_params[name] = value
-    if screen:
-        page.switch_page(screen)
     return page
 
 

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from pocketlens.ui.client import Client, Problem, Unreachable
 from pocketlens.ui.photos import shown
 from support.fake_service import Fake, answer, serving
-from support.ui_page import open_page, photo, text_of
+from support.ui_page import button, open_page, photo, text_of
 
 
 @pytest.fixture
@@ -28,8 +28,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
 def ask(page: AppTest, *photos: tuple[str, bytes, str]) -> AppTest:
     page.run()
     page.file_uploader(key="photos").set_value(list(photos)).run()
-    [go] = [button for button in page.button if button.label in ("Recognise", "알아보기")]
-    return go.click().run()
+    label = "알아보기" if "ko" in page.query_params["lang"] else "Recognise"
+    return button(page, label).click().run()
 
 
 def test_a_photo_gets_its_name(fake: Fake) -> None:
@@ -128,8 +128,7 @@ def test_hostile_names_are_text(fake: Fake) -> None:
 def test_a_double_click_is_one_job(fake: Fake) -> None:
     fake.pending = 50
     page = ask(open_page(), photo())
-    [go] = [button for button in page.button if button.label == "Recognise"]
-    go.click().run()
+    button(page, "Recognise").click().run()
     first, second = fake.forms
     assert first["key"] == second["key"]
 
@@ -139,16 +138,14 @@ def test_a_frame_goes_along(fake: Fake) -> None:
     page.file_uploader(key="photos").set_value([photo(size=(80, 60))]).run()
     page.toggle[0].set_value(True).run()
     page.slider[0].set_value((10, 50)).run()
-    [go] = [button for button in page.button if button.label == "Recognise"]
-    go.click().run()
+    button(page, "Recognise").click().run()
     assert json.loads(fake.forms[0]["boxes"]) == [[10, 15, 40, 30]]
 
 
 def test_a_map_is_named_by_its_method(fake: Fake) -> None:
     fake.pending = 0
     page = ask(open_page(), photo()).run()
-    [show] = [button for button in page.button if button.label == "Show the map"]
-    show.click().run()
+    button(page, "Show the map").click().run()
     shown = text_of(page.run())
     assert "Map by EigenCAM: warm places counted most" in shown
     assert "not what speaks for one answer" in shown
