@@ -49,12 +49,12 @@ def test_teach_adds_photos(fake: Fake) -> None:
     assert button(page, "Add").disabled  # the files that were sent are no longer chosen
 
 
-def test_teach_adds_a_zip_to_a_new_data_set(fake: Fake) -> None:
+def test_teach_adds_a_zip(fake: Fake) -> None:
     fake.datasets.clear()
+    assert "What you have" not in text_of(open_screen("teach").run())
+    fake.datasets["새 알약"] = {"dataset": "새 알약", "num_samples": 0, "class_counts": {}}
     page = open_screen("teach").run()
-    assert "A zip file" not in text_of(page)
-    page.session_state["teach_dataset"] = "새 알약"  # as if it were typed
-    page.run()
+    assert "Nothing is in it yet" in text_of(page)
     page.segmented_control(key="way").set_value("zip").run()
     page.file_uploader(key="zip_0").set_value(("a.zip", b"PK", "application/zip")).run()
     button(page, "Add").click().run()
