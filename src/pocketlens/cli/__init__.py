@@ -29,8 +29,9 @@ VERBS: Final = {
     "predict": "Predict images, folders or patterns.",
     "explain": "Where on its photo an answer comes from, for one bundle or several side by side.",
     "download": "Fetch a public data set in its usual layout.",
-    "ui": "The web page of a running service.",
+    "serve": "Answer photos over HTTP, with a worker for what takes longer.",
     "worker": "Work on a service's jobs, beside `serve` or on another machine.",
+    "ui": "The web page of a running service.",
     "plugins": "What is installed, and what each missing part needs.",
 }
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI
@@ -22,23 +22,21 @@ from pocketlens.service.api.security import Guard
 from pocketlens.service.api.state import Service, open_service
 from pocketlens.service.settings import Settings
 
-#: Gives an opened service, and closes it at the end.
-Opener = Callable[[Settings, Metrics], AbstractContextManager[Service]]
-
 _OFF: Final[Any] = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False}
 
 
-def create_app(settings: Settings, *, opener: Opener = open_service) -> FastAPI:
+def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     """The service as an ASGI application.
 
     Args:
-        opener: opens database, queue, storage and model when the application starts.
+        service: what is opened already, and closed by who opened it; without it the application
+            opens all when it starts, and closes it when it ends.
     """
-    metrics = Metrics()
+    metrics = Metrics() if service is None else service.metrics
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        opened = opener(settings, metrics)
+        opened = open_service(settings, metrics) if service is None else nullcontext(service)
         app.state.service = await run_in_threadpool(opened.__enter__)
         try:
             yield

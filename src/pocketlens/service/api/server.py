@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -54,7 +55,20 @@ def address_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def server(app: FastAPI, settings: Settings) -> uvicorn.Server:
+class Server(uvicorn.Server):
+    """Which tells when it answers."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], object]) -> None:
+        super().__init__(config)
+        self._tell = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer."""
+        await super().startup(sockets)
+        self._tell()
+
+
+def server(app: FastAPI, settings: Settings, started: Callable[[], object]) -> Server:
     """A server for one process; run it with the socket of `listen`."""
 
     class Protocol(PatientProtocol):
@@ -73,7 +87,7 @@ def server(app: FastAPI, settings: Settings) -> uvicorn.Server:
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=_GRACE,
     )
-    return uvicorn.Server(config)
+    return Server(config, started)
 
 
 class PatientProtocol(HttpToolsProtocol):

@@ -1,0 +1,60 @@
+"""A whole service on this machine: the API in this process, a worker beside it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+
+from filelock import FileLock, Timeout
+
+from pocketlens.core.errors import UserError
+from pocketlens.service.api.app import create_app
+from pocketlens.service.api.logs import set_up
+from pocketlens.service.api.metrics import Metrics
+from pocketlens.service.api.server import address_of, listen, server
+from pocketlens.service.api.state import open_service
+from pocketlens.service.settings import Settings
+from pocketlens.service.supervise import Supervised
+
+
+def serve(settings: Settings, *, with_worker: bool = True, tell: Callable[[str], object]) -> None:
+    """Serve until a signal ends it.
+
+    Args:
+        tell: is given the address, and that of the documentation, when requests are answered.
+
+    Raises:
+        UserError: the address is taken, another service has the same home, or a part can't be
+            opened.
+    """
+    lock = FileLock(settings.home / "serve.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            f"another service runs in {settings.home}; end it, or name another --home"
+        ) from None
+    except OSError as error:
+        raise UserError(f"can't write to {settings.home}: {error.strerror}") from error
+    with ExitStack() as stack:
+        stack.callback(lock.release)
+        listener = stack.enter_context(listen(settings))
+        set_up()
+        for ending in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(ending, _interrupt)
+        stack.enter_context(suppress(KeyboardInterrupt))  # it is how a service is ended
+        service = stack.enter_context(open_service(settings, Metrics()))
+        if with_worker:
+            stack.enter_context(Supervised(settings))
+        address = address_of(listener)
+
+        def started() -> None:
+            tell(f"pocketlens answers at {address}")
+            tell(f"Documentation at {address}/docs")
+
+        server(create_app(settings, service), settings, started).run(sockets=[listener])
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
