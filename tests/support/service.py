@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from pocketlens.service.api.app import create_app
+from pocketlens.service.api.server import address_of, listen, server
 from pocketlens.service.settings import Settings, User
 from support.fake import fake_imported
 
@@ -52,3 +55,20 @@ def client(given: Settings) -> Iterator[TestClient]:
 def photo(seed: int = 0, side: int = 32) -> Image.Image:
     pixels = np.random.default_rng(seed).integers(0, 255, (side, side, 3), dtype=np.uint8)
     return Image.fromarray(pixels)
+
+
+@contextmanager
+def running(given: Settings) -> Iterator[str]:
+    """A real server on a free port of this machine, in a thread; gives its address."""
+    given = replace(given, port=0)
+    with listen(given) as listener:
+        started = threading.Event()
+        made = server(create_app(given), given, started.set)
+        thread = threading.Thread(target=made.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        assert started.wait(30)
+        try:
+            yield address_of(listener)
+        finally:
+            made.should_exit = made.force_exit = True
+            thread.join(30)

@@ -8,9 +8,9 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
-from pocketlens.cli._service_options import Positive, ServiceOptions
-from pocketlens.extras import require
+from pocketlens.cli._service_options import ServiceOptions, read_tokens
 
+Positive = validators.Number(gt=0)
 Port = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))]
 Rate = Annotated[int | None, Parameter(validator=validators.Number(gte=1))]
 
@@ -23,10 +23,10 @@ def run(
     port: Port = 8000,
     tokens: Annotated[Path | None, Parameter(env_var="POCKETLENS_TOKENS")] = None,
     rate: Rate = None,
-    max_body_mb: Annotated[float, Positive] = 100,
+    max_body_mb: Annotated[float, Parameter(validator=Positive)] = 100,
     worker: Annotated[bool, Parameter(negative="--no-worker")] = True,
     allow_urls: Annotated[bool, Parameter(negative="")] = False,
-    options: ServiceOptions | None = None,
+    options: ServiceOptions = ServiceOptions(),  # noqa: B008 - it is frozen
 ) -> None:
     """Serve a bundle over HTTP: photos in, answers out.
 
@@ -44,7 +44,8 @@ def run(
     port
         0 takes a free one.
     tokens
-        File with a line NAME TOKEN for each user; NAME TOKEN operator may promote models.
+        YAML file with a line NAME: TOKEN for each user; NAME: {token: TOKEN, operator: true} may
+        promote models.
     rate
         Requests a minute that one user (without tokens: one address) may make.
     max_body_mb
@@ -54,18 +55,15 @@ def run(
     allow_urls
         Fetch photos that are named by a public address.
     """
-    for module in ("fastapi", "uvicorn"):
-        require(module, extra="serve")
-    from pocketlens.service.serving import serve
-    from pocketlens.service.tokens import read_tokens
-
-    settings = (options or ServiceOptions()).settings(
-        bundle,
+    settings = options.settings(
+        bundle=bundle,
         host=host,
         port=port,
-        tokens={} if tokens is None else read_tokens(tokens),
+        tokens=read_tokens(tokens),
         rate=rate,
         max_body_bytes=round(max_body_mb * 1e6),
         allow_urls=allow_urls,
     )
+    from pocketlens.service.serving import serve
+
     serve(settings, with_worker=worker, tell=partial(print, flush=True))

@@ -28,6 +28,12 @@ def serve(settings: Settings, *, with_worker: bool = True, tell: Callable[[str],
         UserError: the address is taken, another service has the same home, or a part can't be
             opened.
     """
+    try:
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"can't make {settings.home}: {error.strerror}; name another --home"
+        ) from error
     lock = FileLock(settings.home / "serve.lock")
     try:
         lock.acquire(timeout=0)
@@ -36,7 +42,9 @@ def serve(settings: Settings, *, with_worker: bool = True, tell: Callable[[str],
             f"another service runs in {settings.home}; end it, or name another --home"
         ) from None
     except OSError as error:
-        raise UserError(f"can't write to {settings.home}: {error.strerror}") from error
+        raise UserError(
+            f"can't write to {settings.home}: {error.strerror}; name another --home"
+        ) from error
     with ExitStack() as stack:
         stack.callback(lock.release)
         listener = stack.enter_context(listen(settings))

@@ -26,7 +26,7 @@ _PAUSE: Final = (0.5, 30.0)
 #: A worker that lived so many seconds died of something new.
 _LIVED: Final = 60.0
 #: Seconds a worker gets to end its jobs when the service stops.
-_GRACE: Final = 20.0
+_GRACE: Final = 25.0
 
 
 class Supervised:
@@ -90,9 +90,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     assert process.stdin is not None
     with suppress(OSError):
         process.stdin.close()
-    for last_word in (process.terminate, process.kill):
+    for last_word, patience in ((process.terminate, _GRACE), (process.kill, _GRACE / 2)):
         try:
-            process.wait(_GRACE / 2)
+            process.wait(patience)
             return
         except subprocess.TimeoutExpired:
             last_word()
