@@ -10,10 +10,10 @@ from filelock import FileLock, Timeout
 
 from pocketlens.core.errors import UserError
 from pocketlens.service.api.app import create_app
-from pocketlens.service.api.logs import set_up
 from pocketlens.service.api.metrics import Metrics
 from pocketlens.service.api.server import address_of, listen, server
 from pocketlens.service.api.state import open_service
+from pocketlens.service.log_lines import set_up
 from pocketlens.service.settings import Settings
 from pocketlens.service.supervise import Supervised
 

@@ -99,12 +99,12 @@ def _listen(stop: threading.Event) -> None:
 
 def main() -> None:
     """As a child of `serve`."""
-    settings = from_json(sys.stdin.readline())
+    settings = from_json(_first_line())
     stop = threading.Event()
 
     def watch() -> None:
         with suppress(OSError):
-            while sys.stdin.read(1):
+            while os.read(0, 1):
                 pass
         stop.set()
         # The parent has gone: nobody is left to end a worker that hangs.
@@ -116,6 +116,17 @@ def main() -> None:
         work(settings, stop)
     except UserError as error:
         sys.exit(f"pocketlens: {error}")
+
+
+def _first_line() -> str:
+    # Not by `sys.stdin`: Python can't end while a thread waits in it.
+    line = b""
+    while not line.endswith(b"\n"):
+        more = os.read(0, 65_536)
+        if not more:
+            sys.exit(0)  # the parent has gone already
+        line += more
+    return line.decode()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pocketlens.service.api.metrics import NO_ROUTE, Metrics
 from pocketlens.service.api.problems import Problem
-from pocketlens.service.log_lines import set_up as set_up
 
 log = logging.getLogger("pocketlens.service")
 _access = logging.getLogger("pocketlens.service.access")

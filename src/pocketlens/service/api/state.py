@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from sqlalchemy import Engine as Database
 
 from pocketlens.service.api.metrics import Metrics
-from pocketlens.service.database import open_database
-from pocketlens.service.migrate import migrate
 from pocketlens.service.models import Models, register_given
 from pocketlens.service.queue import Queue, open_queue
 from pocketlens.service.settings import Settings
 from pocketlens.service.storage import Storage, open_storage
+from pocketlens.service.worker_process import open_migrated
 
 
 @dataclass
@@ -44,9 +43,8 @@ def open_service(settings: Settings, metrics: Metrics) -> Iterator[Service]:
     Raises:
         UserError: a part can't be opened; the message says which and why.
     """
-    database = open_database(settings.database_url)
+    database = open_migrated(settings)
     try:
-        migrate(database)
         storage = open_storage(settings.storage_url)
         if settings.bundle is not None:
             register_given(database, settings, settings.bundle, storage=storage, now=time.time())
