@@ -186,7 +186,7 @@ def test_damaged_bytes() -> None:
     for broken in (b"", b"text", b"PK\x03\x04", bytes(data[:-30])):
         with pytest.raises(ArchiveError) as raised:
             _open(broken)
-        assert raised.value.code == "not_a_zip"
+        assert raised.value.code == "bad_archive"
 
 
 def test_damage_anywhere_is_no_fault_of_ours() -> None:

@@ -155,7 +155,7 @@ def open_archive(
         opened = zipfile.ZipFile(file)
         infos = opened.infolist()
     except (*_DAMAGED, OSError) as error:
-        raise ArchiveError("not_a_zip", "this is no zip archive, or a damaged one") from error
+        raise ArchiveError("bad_archive", "this is no zip archive, or a damaged one") from error
     _check_places(file, opened, infos)
     left = int(size * limits.ratio) + limits.spare_bytes
     archive = Archive([], [], opened, limits, left, clock)
@@ -202,7 +202,7 @@ def _check_places(file: IO[bytes], opened: zipfile.ZipFile, infos: list[zipfile.
             raise ArchiveError("overlapping_entries", "entries of the archive lie over each other")
         header = _header(file, info)
         if header is None:
-            raise ArchiveError("not_a_zip", "this is no zip archive, or a damaged one")
+            raise ArchiveError("bad_archive", "this is no zip archive, or a damaged one")
         lengths = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
         end = info.header_offset + _LOCAL_BYTES + lengths + info.compress_size
     if end > opened.start_dir:

@@ -12,6 +12,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from pocketlens.service.database import reading
 from pocketlens.service.storage import Storage, StorageUnavailableError, content_name
 from pocketlens.service.tables import blobs, datasets, samples, usage
 
@@ -52,7 +53,7 @@ def put(
     """
     name = content_name(data, suffix)
     mine = _mine(owner, name)
-    with engine.begin() as connection:
+    with reading(engine) as connection:
         is_known = connection.execute(select(blobs.c.name).where(mine)).first() is not None
         used = connection.scalar(select(usage.c.size_bytes).where(usage.c.owner == owner)) or 0
     if not is_known:

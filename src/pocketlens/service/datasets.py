@@ -20,6 +20,7 @@ from pocketlens.core.dataset import Box, Dataset, Part, Sample, Task, identity, 
 from pocketlens.core.errors import DataError
 from pocketlens.core.stream import run_ahead
 from pocketlens.service import blobs
+from pocketlens.service.database import reading
 from pocketlens.service.storage import Storage
 from pocketlens.service.tables import datasets, deletions, new_id, samples
 from pocketlens.workflows.data import Hashed
@@ -143,7 +144,7 @@ def materialise(engine: Engine, storage: Storage, id: str, folder: Path) -> Hash
         StorageUnavailableError: the photos can't be had.
     """
     columns = [samples.c[n] for n in ("blob", "identity", "labels", "box", "group", "part")]
-    with engine.begin() as connection:
+    with reading(engine) as connection:
         kept = by_id(connection, id)
         rows = connection.execute(
             select(*columns).where(samples.c.dataset_id == id).order_by(samples.c.identity)

@@ -20,7 +20,9 @@ from pocketlens.core.predictor import available_cores
 from pocketlens.core.stream import run_ahead
 from pocketlens.core.text import one_line
 from pocketlens.service import blobs, datasets, tables
+from pocketlens.service.answers import reason
 from pocketlens.service.blobs import QuotaExceededError
+from pocketlens.service.database import reading
 from pocketlens.service.storage import Storage
 from pocketlens.service.uploads import reencode
 
@@ -102,7 +104,7 @@ def take_in(
         QuotaExceededError: there is no room for the first of the photos.
         StorageUnavailableError: files can't be written; what was taken in before stays.
     """
-    with engine.begin() as connection:
+    with reading(engine) as connection:
         kept = datasets.find(connection, owner, dataset)
     _check_task(kept, task)
     outcome = Outcome()
@@ -182,9 +184,7 @@ def _prepare(
         if done.marks:
             done.data, done.suffix = reencode(photo.data, max_pixels)
     except ImageError as error:
-        return _Prepared(
-            done.name, "", rejected=[Rejected(done.name, error.code, one_line(str(error)))]
-        )
+        return _Prepared(done.name, "", rejected=[Rejected(done.name, *reason(str(error)))])
     return done
 
 
@@ -248,8 +248,8 @@ def _is_known(
         into.duplicates += 1
     else:
         there = shown(", ".join(labels))
-        reason = f"the same photo is there already as {there or 'without a label'}"
-        into.rejected.append(Rejected(into.name, "labelled_otherwise", reason))
+        words = f"the same photo is there already as {there or 'without a label'}"
+        into.rejected.append(Rejected(into.name, "labelled_otherwise", words))
     return True
 
 

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from pocketlens.core.errors import UserError
 
+#: Days after which answers are deleted, where none are named.
+KEEP_ANSWERS_DAYS = 30.0
+
 #: Pixels of one photo; beyond it a photo is refused before it is decoded.
 MAX_PIXELS = 25_000_000
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
@@ -39,6 +39,19 @@ class Form:
         if not all(isinstance(value, UploadFile) for value in values):
             raise Problem(422, "invalid_request", f"{name}: send it as a file, with a file name")
         return [await value.read() for value in values if isinstance(value, UploadFile)]
+
+    def file(self, name: str) -> IO[bytes] | None:
+        """A file to read from, which may be large and lies on disk then; None where it didn't come.
+
+        Raises:
+            Problem: it came twice, or as a field.
+        """
+        values = self._data.getlist(name)
+        if not values:
+            return None
+        if len(values) > 1 or not isinstance(values[0], UploadFile):
+            raise Problem(422, "invalid_request", f"{name}: one file is expected")
+        return values[0].file
 
     def text(self, name: str) -> str | None:
         """A field's text; None where it didn't come.
