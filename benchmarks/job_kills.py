@@ -1,6 +1,6 @@
 """Jobs while their workers are killed: none is lost, none ends twice.
 
-`python benchmarks/job_kills.py [--jobs 1000] [--kills 20] [--workers 1] [--database URL]`. Workers get
+`python benchmarks/job_kills.py [--jobs 1000] [--kills 20] [--workers 1]`. Workers get
 SIGKILL at random moments and are started again; a trigger of the database notes each end of a job,
 so that "twice" would be seen. Exit 1 where a job was lost or ended twice.
 """
@@ -28,7 +28,7 @@ from pocketlens.service.worker_process import open_migrated
 
 HERE = Path(__file__).parent
 #: Short, so that killed jobs are soon taken up again.
-LEASE_SECONDS = 2.0
+LEASE_SECONDS = 1.0
 
 
 def main() -> None:
