@@ -29,6 +29,8 @@ def settings(request: Any, tmp_path: Path) -> Iterator[Settings]:
 @pytest.fixture
 def queue(settings: Settings) -> Iterator[Queue]:
     opened = open_queue(settings)
+    for lane in opened._lanes.values():
+        lane.read_timeout = 0.2  # of PostgreSQL, in seconds
     yield opened
     opened.close()
 

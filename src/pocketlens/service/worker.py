@@ -90,6 +90,7 @@ def run_worker(
             slot.start()
         log.info("worker %s takes jobs", name)
         _look_after(parts, stop, tend)
+        log.info("worker %s is asked to stop", name)
         _hand_back(parts, heart, slots, grace_seconds)
     log.info("worker %s has stopped", name)
 
