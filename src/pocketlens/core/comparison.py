@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
+from pocketlens.core.errors import UserError
+
 Verdict = Literal[
     "best",
     "ok",
@@ -193,6 +195,43 @@ class Comparison:
     def best(self) -> Row | None:
         """The row to ship, if any passed."""
         return next((row for row in self.rows if row.verdict == "best"), None)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Comparison:
+        """What `to_json` wrote, from its parsed text; thumbnails are not in it.
+
+        Raises:
+            UserError: it is no comparison, or of another schema.
+        """
+        if values.get("schema") != SCHEMA:
+            raise UserError(
+                f"this is no compare.json of schema {SCHEMA}; make it anew with this pocketlens"
+            )
+        try:
+            return cls(
+                **{
+                    **{k: v for k, v in values.items() if k != "schema"},
+                    "rows": tuple(
+                        Row(**{**row, "ties": tuple(row["ties"])}) for row in values["rows"]
+                    ),
+                    "classes": tuple(values["classes"]),
+                    "damage": tuple(ClassDamage(**one) for one in values["damage"]),
+                    "flips": tuple(Flip(**one) for one in values["flips"]),
+                    "parity": tuple(
+                        Parity(
+                            **{
+                                **one,
+                                "rows": tuple(one["rows"]),
+                                "disagreeing": tuple(one["disagreeing"]),
+                            }
+                        )
+                        for one in values["parity"]
+                    ),
+                    "notes": tuple(values["notes"]),
+                }
+            )
+        except (TypeError, KeyError, ValueError) as error:
+            raise UserError(f"the comparison is damaged: {error}") from error
 
     def to_json(self) -> str:
         """The text of `compare.json`; thumbnails stay in the report alone."""

@@ -6,6 +6,7 @@ Which one answers is `promotion.py`'s.
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import threading
 import time
@@ -18,9 +19,10 @@ from sqlalchemy import Connection, Engine, insert, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from pocketlens.core.bundle import Bundle, read_bundle
+from pocketlens.core.comparison import Comparison
 from pocketlens.core.directory import MANIFEST
 from pocketlens.core.errors import UserError
-from pocketlens.progress import say
+from pocketlens.progress import say, warn
 from pocketlens.service import model_files
 from pocketlens.service.database import reading
 from pocketlens.service.engine import Engine as Opened
@@ -28,8 +30,10 @@ from pocketlens.service.engine import open_engine
 from pocketlens.service.model_files import PrivateStorage
 from pocketlens.service.promotion import Current, current_model, swap
 from pocketlens.service.settings import Settings
-from pocketlens.service.tables import models, promotions
+from pocketlens.service.tables import comparisons, models, new_id, promotions
 
+#: What `fit` and `shrink` leave beside their bundles.
+RESULT: Final = "compare.json"
 #: Who promoted the bundle that `serve` was given; no token's user has brackets in the name.
 BY_SERVE: Final = "(serve)"
 
@@ -62,7 +66,7 @@ def register_given(
     kept = model_files.keep(opened, settings.home, id, storage)
     with engine.begin() as connection:
         _one_at_a_time(connection)
-        add_model(connection, kept, id=id, owner=BY_SERVE, state="given", now=now)
+        _add_given(connection, kept, id, _comparison_beside(opened), now)
         last = connection.execute(
             select(promotions.c.model_id)
             .where(promotions.c.by == BY_SERVE)
@@ -75,6 +79,43 @@ def register_given(
             if done.replaced is not None:
                 say(f"another bundle than before: it answers now, in place of {done.replaced}")
     return id
+
+
+def _comparison_beside(bundle: Bundle) -> tuple[str, dict[str, Any]] | None:
+    """The table that `fit` or `shrink` left beside a bundle which it speaks of, with its name."""
+    place = bundle.path.resolve()
+    for home in (place.parent, place.parent.parent):
+        try:
+            table = json.loads((home / RESULT).read_text(encoding="utf-8"))
+            paths = {row.path for row in Comparison.from_dict(table).rows}
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, AttributeError) as error:
+            warn(f"{home / RESULT} is not shown: {error}")
+            return None
+        if place.name == "best" or place.relative_to(home).as_posix() in paths:
+            return home.name[:100], table
+    return None
+
+
+def _add_given(
+    connection: Connection,
+    bundle: Bundle,
+    id: str,
+    beside: tuple[str, dict[str, Any]] | None,
+    now: float,
+) -> None:
+    if connection.execute(select(models.c.id).where(models.c.id == id)).first() is not None:
+        return
+    comparison_id = None
+    if beside is not None:
+        comparison_id, (name, table) = new_id(), beside
+        row = {"id": comparison_id, "owner": BY_SERVE, "name": name, "created_at": now}
+        connection.execute(insert(comparisons).values({**row, "table": table}))
+    add_model(
+        connection, bundle, id=id, owner=BY_SERVE, state="given", now=now,
+        comparison_id=comparison_id,
+    )  # fmt: skip
 
 
 def add_model(
@@ -200,6 +241,11 @@ class Models:
         with self._opening:
             if self._serving is None or self._serving.current.model_id != model_id:
                 self._ready = (model_id, self._open(self.directory(model_id)))
+
+    def forget_prepared(self) -> None:
+        """Let go of a model that was prepared and didn't become current."""
+        with self._opening:
+            self._ready = None
 
     def close(self) -> None:
         """Answer what waits, then free the model; it isn't looked for another any more."""

@@ -74,19 +74,26 @@ def promote(
             this call; `not_offered`: the gate rejected the model, or its files are gone;
             `stale_comparison`: it was compared with a model that is no longer current.
     """
+    now_current = check(connection, model_id, expect=expect)
+    if now_current is not None and now_current.model_id == model_id:
+        return Promotion(model_id, model_id)
+    done = swap(connection, now_current, model_id, by, now)
+    if done is None:
+        raise PromotionError("changed_meanwhile", "another model became current at this moment")
+    return done
+
+
+def check(connection: Connection, model_id: str, *, expect: str | None = None) -> Current | None:
+    """The model that would be replaced; raises as `promote`, and changes nothing."""
     row = connection.execute(select(models).where(models.c.id == model_id)).mappings().first()
     if row is None:
         raise ModelNotFoundError(model_id)
     now_current = current_model(connection)
     if expect is not None and (now_current is None or now_current.model_id != expect):
         raise PromotionError("changed_meanwhile", "another model is current than was expected")
-    if now_current is not None and now_current.model_id == model_id:
-        return Promotion(model_id, model_id)
-    _refuse(row, now_current, answered_before(connection, model_id))
-    done = swap(connection, now_current, model_id, by, now)
-    if done is None:
-        raise PromotionError("changed_meanwhile", "another model became current at this moment")
-    return done
+    if now_current is None or now_current.model_id != model_id:
+        _refuse(row, now_current, answered_before(connection, model_id))
+    return now_current
 
 
 def answered_before(connection: Connection, model_id: str) -> bool:

@@ -1,0 +1,215 @@
+"""Models, comparisons and trainings over HTTP: who sees what, and who may change what answers."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import insert, select
+
+from pocketlens.core.bundle import read_bundle
+from pocketlens.core.comparison import Comparison
+from pocketlens.core.directory import write_text
+from pocketlens.service import datasets, model_files
+from pocketlens.service.models import add_model
+from pocketlens.service.tables import comparisons, jobs, metadata, new_id
+from pocketlens.workflows.convert import copy_bundle
+from support import service as support
+from support.comparisons import nasty, small
+from support.fake import fake_imported
+
+ADA, BOB, OP = (support.bearer(name) for name in ("ada", "bob", "op"))
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[TestClient]:
+    """Of a bundle that `fit` left, with its table beside it."""
+    bundle = fake_imported(tmp_path / "somewhere", support.CLASSES)
+    copy_bundle(bundle, tmp_path / "fitted" / "best")
+    write_text(tmp_path / "fitted" / "compare.json", small().to_json())
+    given = support.settings(tmp_path, tokens=support.with_tokens())
+    settings = type(given)(**{**vars(given), "bundle": tmp_path / "fitted" / "best"})
+    with support.client(settings) as made:
+        yield made
+
+
+def opened(api: TestClient) -> Any:
+    return api.app.state.service  # type: ignore[attr-defined]
+
+
+def current(api: TestClient) -> str:
+    return str(api.get("/v1/models", headers=ADA).json()["current"])
+
+
+def trained(api: TestClient, tmp_path: Path, state: str = "offered", owner: str = "ada") -> str:
+    """A model of ada's, as a training leaves it."""
+    service, id = opened(api), new_id()
+    made = fake_imported(tmp_path / id, support.CLASSES, bias=0.5)
+    kept = model_files.keep(made, service.settings.home, id, service.storage)
+    with service.database.begin() as connection:
+        table_id = new_id()
+        row = {"id": table_id, "owner": owner, "name": "mine", "created_at": time.time()}
+        connection.execute(
+            insert(comparisons).values({**row, "table": json.loads(nasty().to_json())})
+        )
+        add_model(
+            connection, kept, id=id, owner=owner, state=state, now=time.time(),
+            parent_id=current(api), comparison_id=table_id, reason="loses 3 points",
+            scores={"score": 91.0},
+        )  # fmt: skip
+    return id
+
+
+def promote(api: TestClient, id: str, **body: Any) -> Any:
+    return api.post(f"/v1/models/{id}/promote", headers=OP, json=body or None)
+
+
+def test_promote_answers_and_goes_back(api: TestClient, tmp_path: Path) -> None:
+    first, new = current(api), trained(api, tmp_path)
+    answer = promote(api, new, expect_current=first)
+    assert (answer.status_code, answer.json()) == (200, {"current": new, "replaced": first})
+    assert api.get("/v1/classes", headers=BOB).json()["model_id"] == new
+    view = api.get(f"/v1/models/{new}", headers=ADA).json()
+    assert (view["current"], view["state"], view["compared_with"]) == (True, "offered", first)
+    assert view["scores"] == {"score": 91.0}
+    assert promote(api, first).json() == {"current": first, "replaced": new}
+    assert current(api) == first
+
+
+def test_what_may_not_answer(api: TestClient, tmp_path: Path) -> None:
+    first = current(api)
+    rejected, one, other = (trained(api, tmp_path, s) for s in ("rejected", "offered", "offered"))
+    for id, body, code in (
+        (rejected, {}, "not_offered"),
+        (one, {"expect_current": one}, "changed_meanwhile"),
+    ):
+        answer = promote(api, id, **body)
+        assert (answer.status_code, answer.json()["code"]) == (409, code)
+    assert "loses 3 points" in promote(api, rejected).json()["detail"]
+    assert promote(api, one).status_code == 200
+    assert promote(api, other).json()["code"] == "stale_comparison"
+    assert promote(api, first).status_code == 200
+    assert promote(api, "0" * 32).status_code == 404
+    assert promote(api, "a%00b").status_code == 404
+    assert promote(api, one, surprise=1).status_code == 422
+
+
+def test_a_model_that_cannot_be_opened_does_not_answer(api: TestClient, tmp_path: Path) -> None:
+    first, new = current(api), trained(api, tmp_path)
+    service = opened(api)
+    model_files.forget(service.settings.home, new, service.storage)
+    answer = promote(api, new)
+    assert (answer.status_code, answer.json()["code"]) == (409, "cannot_be_opened")
+    assert str(tmp_path) not in answer.text
+    assert current(api) == first
+
+
+def test_only_operators_promote(api: TestClient, tmp_path: Path) -> None:
+    new = trained(api, tmp_path)
+    answer = api.post(f"/v1/models/{new}/promote", headers=ADA)
+    assert (answer.status_code, answer.json()["code"]) == (403, "not_operator")
+    made = api.post("/v1/trainings", headers=ADA, json={"dataset": "x", "promote": True})
+    assert (made.status_code, made.json()["code"]) == (403, "not_operator")
+
+
+def test_each_sees_its_own(api: TestClient, tmp_path: Path) -> None:
+    first, new = current(api), trained(api, tmp_path)
+
+    def seen(who: dict[str, str], what: str = "models") -> list[Any]:
+        return list(api.get(f"/v1/{what}", headers=who).json()[what])
+
+    assert {row["id"] for row in seen(ADA)} == {row["id"] for row in seen(OP)} == {first, new}
+    assert [row["id"] for row in seen(BOB)] == [first]
+    assert [len(seen(who, "comparisons")) for who in (ADA, BOB, OP)] == [2, 1, 2]
+    assert api.get(f"/v1/models/{new}", headers=BOB).status_code == 404
+    table = api.get(f"/v1/models/{new}", headers=ADA).json()["comparison_id"]
+    for path in (table, f"{table}/report", f"{table}/pareto.svg"):
+        assert api.get(f"/v1/comparisons/{path}", headers=ADA).status_code == 200
+        assert api.get(f"/v1/comparisons/{path}", headers=BOB).status_code == 404
+    promote(api, new)
+    row = api.get(f"/v1/models/{new}", headers=BOB).json()
+    assert (row["current"], row["reason"], row["scores"], row["comparison_id"]) == (
+        True, None, None, None,
+    )  # fmt: skip
+
+
+def test_the_table_beside_the_bundle(api: TestClient) -> None:
+    (listed,) = api.get("/v1/comparisons", headers=BOB).json()["comparisons"]
+    assert (listed["name"], listed["num_rows"], listed["best"]) == ("fitted", 5, "int8-static")
+    (model,) = api.get("/v1/models", headers=BOB).json()["models"]
+    assert model["comparison_id"] == listed["id"]
+    assert (model["state"], model["current"]) == ("given", True)
+    answer = api.get(f"/v1/comparisons/{listed['id']}", headers=BOB).json()
+    assert answer == json.loads(small().to_json())
+    page = api.get(f"/v1/comparisons/{listed['id']}/report", headers=BOB)
+    assert page.headers["content-type"].startswith("text/html")
+    assert "int8-static" in page.text
+    assert api.get("/v1/comparisons/none", headers=BOB).status_code == 404
+
+
+def test_names_that_mean_harm_stay_text(api: TestClient, tmp_path: Path) -> None:
+    table = api.get(f"/v1/models/{trained(api, tmp_path)}", headers=ADA).json()["comparison_id"]
+    page = api.get(f"/v1/comparisons/{table}/report", headers=ADA)
+    assert "<script>alert(1)" not in page.text
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    picture = api.get(f"/v1/comparisons/{table}/pareto.svg", headers=ADA)
+    assert picture.headers["content-type"] == "image/svg+xml"
+    assert "<script" not in picture.text
+
+
+@pytest.mark.parametrize("made", [small, nasty])
+def test_a_comparison_is_read_back(made: Any) -> None:
+    text = made().to_json()
+    assert Comparison.from_dict(json.loads(text)).to_json() == text
+
+
+def test_a_training_is_a_job(api: TestClient) -> None:
+    with opened(api).database.begin() as connection:
+        connection.execute(
+            insert(metadata.tables["datasets"]).values(
+                id=new_id(), owner="ada", name="알약", task="single_label", created_at=1.0,
+                class_info={},
+            )
+        )  # fmt: skip
+    asked = {"dataset": "알약", "epochs": 2, "max_drop": 1.5, "shrink": False}
+    answer = api.post("/v1/trainings", headers=ADA, json=asked)
+    assert answer.status_code == 202
+    assert answer.headers["location"] == f"/v1/jobs/{answer.json()['job_id']}"
+    with opened(api).database.begin() as connection:
+        job = connection.execute(select(jobs)).mappings().one()
+    assert (job["kind"], job["state"], job["owner"]) == ("train", "Pending", "ada")
+    assert {k: job["request"][k] for k in asked} == asked
+    again = [
+        api.post("/v1/trainings", headers={**ADA, "Idempotency-Key": "k"}, json=asked).json()
+        for _ in range(2)
+    ]
+    assert again[0]["job_id"] == again[1]["job_id"]
+    assert api.post("/v1/trainings", headers=BOB, json=asked).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": 0}, {"epochs": "many"}, {"lr": -1}, {"model": "../x"}, {"model": "a/b/c"},
+        {"weights": "/etc/passwd"}, {"teacher": "x"}, {"max_drop": -1}, {"promote": "yes"},
+        {"image_size": 10_000}, {"dataset": ""}, {"track": ["wandb"]}, {"lr": 1e999},
+    ],
+)  # fmt: skip
+def test_settings_are_on_a_list(api: TestClient, wrong: dict[str, Any]) -> None:
+    body = json.dumps({"dataset": "x"} | wrong)
+    answer = api.post("/v1/trainings", headers=ADA, content=body)
+    assert answer.status_code == 422
+    assert answer.json()["code"] == "invalid_request"
+
+
+def test_a_data_set_that_cannot_be(api: TestClient) -> None:
+    for name in ("none", "a/b", "a\0b", "\ud800"):
+        answer = api.post("/v1/trainings", headers=ADA, content=json.dumps({"dataset": name}))
+        assert answer.status_code in (404, 422), name
+    assert datasets.name_fault("a\0b")
+    assert read_bundle(opened(api).models.directory(current(api)))
