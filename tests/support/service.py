@@ -70,5 +70,5 @@ def running(given: Settings) -> Iterator[str]:
         try:
             yield address_of(listener)
         finally:
-            made.should_exit = made.force_exit = True
+            made.should_exit = True
             thread.join(30)

@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from pocketlens.service.database import is_unavailable
 from pocketlens.service.storage import StorageUnavailableError
@@ -143,7 +144,20 @@ async def _on_http(request: Request, error: Exception) -> Response:
     status = error.status_code
     detail = details.get(status, str(error.detail))
     code = _CODES.get(status, "error")
-    return Problem(status, code, detail, headers=error.headers).response()
+    headers = dict(error.headers or {})
+    if status == 405:  # the router names the methods of the first route of this path alone
+        headers["Allow"] = ", ".join(_methods(request))
+    return Problem(status, code, detail, headers=headers).response()
+
+
+def _methods(request: Request) -> list[str]:
+    """What can be had at the request's path."""
+    found: set[str] = set()
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+        scope = {**request.scope, "method": method}
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.router.routes):
+            found.add(method)
+    return sorted(found)
 
 
 async def _on_invalid(_request: Request, error: Exception) -> Response:

@@ -65,10 +65,12 @@ _BODY: Final = {
                         },
                         "image_url": {
                             "type": "string",
+                            "minLength": 1,
                             "description": "Address of a photo in place of `images`; refused "
                             "unless the service was started with --allow-urls.",
                         },
                     },
+                    "oneOf": [{"required": ["images"]}, {"required": ["image_url"]}],
                 },
                 "encoding": {"boxes": {"contentType": "text/plain"}},
             }
