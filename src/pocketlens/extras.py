@@ -22,7 +22,7 @@ MODULES: Final = {
     "track": ("tensorboard", "wandb", "mlflow"),
     "video": ("cv2",),
     "scale": ("optuna", "sqlalchemy", "psycopg"),
-    "serve": ("fastapi", "uvicorn", "multipart", "sqlalchemy", "alembic", "huey", "fsspec"),
+    "serve": ("fastapi", "uvicorn", "python_multipart", "sqlalchemy", "alembic", "huey", "fsspec"),
     "postgres": ("psycopg",),
     "redis": ("redis",),
     "s3": ("s3fs",),

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS
+
 from support import service as support
 
 #: What a document can't say: that a photo is none, a class isn't the current model's, a cursor was
