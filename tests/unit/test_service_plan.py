@@ -61,7 +61,7 @@ def test_what_is_measured_is_remembered(tmp_path: Path, monkeypatch: pytest.Monk
         time.sleep(0.2)  # so that both threads below come while it is measured
         return [seen(Plan(1, 7), 100), seen(Plan(7, 1), 10)]
 
-    monkeypatch.setattr(planning, "measure", told)
+    monkeypatch.setattr(planning, "_measured_apart", told)
     found: list[Plan] = []
     threads = [Thread(target=lambda: found.append(plan_for(bundle, settings))) for _ in range(2)]
     for thread in threads:
@@ -83,7 +83,7 @@ def test_a_damaged_memory_is_measured_again(
 ) -> None:
     bundle = fake_imported(tmp_path / "a", ("a", "b"))
     settings = Settings(bundle=bundle.path, home=tmp_path / "home")
-    monkeypatch.setattr(planning, "measure", lambda *_: [seen(ONE, 100)])
+    monkeypatch.setattr(planning, "_measured_apart", lambda *_: [seen(ONE, 100)])
     plan_for(bundle, settings)
     (kept,) = (settings.home / "plans").glob("*.json")
     kept.write_text(text)
@@ -118,8 +118,19 @@ def test_a_network_too_slow_to_measure_gets_a_call_a_core(
 ) -> None:
     bundle = fake_imported(tmp_path / "a", ("a", "b"))
     assert measure(bundle, candidates(2), 0.0) == []
-    monkeypatch.setattr(planning, "measure", lambda *_: [])
+    monkeypatch.setattr(planning, "_measured_apart", lambda *_: [])
     assert plan_for(bundle, Settings(bundle.path, tmp_path / "home")) == Plan(1, available_cores())
+
+
+def test_a_process_that_cannot_measure_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bundle = fake_imported(tmp_path / "a", ("a", "b"))
+    (bundle.path / "model.onnx").unlink()
+    settings = Settings(bundle.path, tmp_path / "home")
+    assert plan_for(bundle, settings) == Plan(1, available_cores())
+    assert "can't be measured" in caplog.text
+    assert not list((tmp_path / "home" / "plans").glob("*.json")), "the next start tries again"
 
 
 def test_an_engine_from_settings_answers(tmp_path: Path) -> None:

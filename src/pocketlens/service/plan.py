@@ -1,6 +1,8 @@
 """How the cores are shared out: threads of one call of the network, calls at a time, batch.
 
-Measured when a service first opens a bundle on a machine, and remembered in `home/plans`.
+Measured when a service first opens a bundle on a machine, and remembered in `home/plans`. A process
+of its own measures, because the memory of the sessions that it tries would stay with the service:
+`python -m pocketlens.service.plan BUNDLE CORES`.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ import io
 import json
 import logging
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -23,7 +27,7 @@ from filelock import FileLock
 from PIL import Image
 
 from pocketlens import plugins
-from pocketlens.core.bundle import Bundle
+from pocketlens.core.bundle import Bundle, read_bundle
 from pocketlens.core.noise import coloured_noise
 from pocketlens.core.predictor import Predictor, Request, available_cores
 from pocketlens.core.session import SessionOptions
@@ -34,6 +38,8 @@ _LOG = logging.getLogger(__name__)
 
 #: Seconds that measuring may take.
 BUDGET: Final = 2.0
+#: Seconds after which a process that measures is given up: it has to load its libraries, too.
+_PATIENCE: Final = 30.0
 #: Photos that a batch is tried with.
 _BATCH: Final = 4
 #: Times the images a second that a batch must bring, since the first of it waits for the last.
@@ -95,7 +101,9 @@ def plan_for(bundle: Bundle, settings: Settings) -> Plan:
     with FileLock(kept.with_suffix(".lock")):
         if (known := _read(kept)) is not None:
             return known
-        seen = measure(bundle, candidates(cores))
+        seen = _measured_apart(bundle, cores)
+        if seen is None:
+            return Plan(1, cores)
         chosen = choose(seen) if seen else Plan(1, cores)
         for row in seen:
             _LOG.info("%s: %.1f images/s, %.1f ms", row.plan, row.rate, 1e3 * row.cpu_seconds)
@@ -177,6 +185,23 @@ def measure(bundle: Bundle, plans: Sequence[Plan], budget: float = BUDGET) -> li
     ]
 
 
+def _measured_apart(bundle: Bundle, cores: int) -> list[Measured] | None:
+    """What `measure` gives, by a process of its own; None where that fails."""
+    command = [sys.executable, "-m", __name__, str(bundle.path.resolve()), str(cores)]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PATIENCE
+        )
+        if done.returncode == 0:
+            rows = json.loads(done.stdout)
+            return [Measured(Plan(**row.pop("plan")), **row) for row in rows]
+        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    except (subprocess.TimeoutExpired, OSError) as error:
+        reason = type(error).__name__
+    _LOG.warning("how to share out the cores can't be measured (%s): a call a core", reason)
+    return None
+
+
 def _photo(bundle: Bundle) -> bytes:
     """A photo of the network's size, as JPEG."""
     spec = bundle.manifest.preprocess
@@ -211,3 +236,8 @@ def _write(kept: Path, chosen: Plan, seen: Sequence[Measured]) -> None:
     trial = kept.with_suffix(f".{os.getpid()}.tmp")
     trial.write_text(json.dumps(told, indent=1), encoding="utf-8")
     trial.replace(kept)
+
+
+if __name__ == "__main__":
+    found = measure(read_bundle(sys.argv[1]), candidates(int(sys.argv[2])))
+    sys.stdout.write(json.dumps([asdict(row) for row in found]))
