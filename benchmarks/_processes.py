@@ -95,6 +95,18 @@ def cpu_seconds(pid: int) -> float:
     return total / _TICK
 
 
+def settle(pid: int, seconds: float = 30) -> None:
+    """Wait until a server and its children have nothing to do: until they have all started up."""
+    until = time.monotonic() + seconds
+    before = cpu_seconds(pid)
+    while time.monotonic() < until:
+        time.sleep(1)
+        now = cpu_seconds(pid)
+        if now - before < 0.05:
+            return
+        before = now
+
+
 def memory_mb(pid: int) -> float:
     """Memory of all of them, what they share counted once."""
     total = 0

@@ -25,7 +25,7 @@ from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
-from _processes import cpu_seconds, free_port, memory_mb, running
+from _processes import cpu_seconds, free_port, memory_mb, running, settle
 
 HERE = Path(__file__).parent
 #: Server -> the path that is asked, and the one that says it is ready.
@@ -112,6 +112,7 @@ def _round(
         try:
             with running(command, url + ready, log, _environment(server, bundle)) as pid:
                 _ask(url + asked, 2, 16, files[:16])  # each of its processes has been asked
+                settle(pid)  # what starts beside it is not what an answer costs
                 for clients in given.clients:
                     name = f"{server}, {clients} client{'s' * (clients > 1)}"
                     seen = table.setdefault(name, Seen())

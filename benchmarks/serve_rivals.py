@@ -61,7 +61,7 @@ if os.environ.get("BENCH_SERVER") == "litserve":
 if os.environ.get("BENCH_SERVER") == "bentoml":
     import bentoml
 
-    @bentoml.service(workers=CORES)  # type: ignore[untyped-decorator]
+    @bentoml.service(workers=CORES)
     class Classifier:
         """BentoML; a file reaches an endpoint by a path."""
 
