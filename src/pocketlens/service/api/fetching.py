@@ -23,6 +23,8 @@ _SECONDS: Final = 10.0
 _MOST_BYTES: Final = 25_000_000
 _PORTS: Final = {"http": 80, "https": 443}
 _MOST_URL: Final = 2_000
+#: IPv6 addresses of single machines of the whole Internet.
+_UNICAST: Final = ipaddress.ip_network("2000::/3")
 
 Resolve = Callable[[str, int], list[str]]
 
@@ -87,10 +89,9 @@ def is_public(address: str) -> bool:
     except ValueError:
         return False
     if isinstance(found, ipaddress.IPv6Address):
-        inner = found.ipv4_mapped or found.sixtofour or (found.teredo and found.teredo[1])
-        if inner:
-            return False  # whatever it wraps: nobody serves photos there
-        if found in ipaddress.ip_network("64:ff9b::/32"):
+        # Those that wrap an IPv4 address lie elsewhere, but for two.
+        wraps = found.sixtofour is not None or found.teredo is not None
+        if wraps or found not in _UNICAST:
             return False
     return found.is_global and not found.is_multicast
 

@@ -69,7 +69,7 @@ def describe(app: FastAPI, *, with_tokens: bool, version: str) -> dict[str, Any]
 
 def _complete(operation: dict[str, Any], path: str, *, with_tokens: bool) -> None:
     responses = operation["responses"]
-    every = problems(*_EVERY)
+    every = problems(*_EVERY, *((400, 415) if "requestBody" in operation else ()))
     for status, answer in every.items():
         found = responses.get(str(status), {})
         if status == 422 or MEDIA_TYPE not in found.get("content", {}):

@@ -67,7 +67,7 @@ _BODY: Final = {
     response_description="A job was made; its address is in `Location`.",
     responses={
         200: {"model": Explained, "description": "The maps, ready within `wait` seconds."},
-        **problems(400, 410, 415),
+        **problems(410),
     },
     openapi_extra=_BODY,
     summary="Explain an answer",
