@@ -50,12 +50,15 @@ def running(
             time.sleep(0.1)
         yield process.pid
     finally:
+        started = {one: _begun(one) for one in tree(process.pid)}
         process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             process.wait(20)
-        # What it left behind: its session is its own.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        # What it left behind, also where that made a session of its own.
+        for one, begun in started.items():
+            if begun is not None and _begun(one) == begun:  # not another of the same number
+                with suppress(ProcessLookupError):
+                    os.kill(one, signal.SIGKILL)
         process.wait()
 
 
@@ -117,6 +120,14 @@ def memory_mb(pid: int) -> float:
             continue
         total += int(text.split("\nPss:")[1].split()[0])
     return total / 1024
+
+
+def _begun(pid: int) -> str | None:
+    """When a process began, in ticks; None where it has ended."""
+    try:
+        return _stat(pid)[19]
+    except OSError:
+        return None
 
 
 def _stat(pid: int) -> list[str]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -68,6 +69,7 @@ def main() -> int:
 
     files = sorted(p.resolve() for p in given.photos.rglob("*") if p.suffix.lower() in SUFFIXES)
     files = files[:: max(1, len(files) // given.num)][: given.num]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the servers are ended, too
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         bundle = given.bundle or _bundle(place, given.model)
