@@ -29,7 +29,7 @@ __all__ = ["TINY", "FakeStorage", "Shop"]
 #: Settings of a training that takes a second.
 TINY: Mapping[str, Any] = {
     "model": "test_byobnet", "weights": "none", "epochs": 1, "image_size": 32, "batch_size": 8,
-    "lr": 3e-3, "photo_cache": False,
+    "lr": 3e-3,
 }  # fmt: skip
 
 

@@ -94,6 +94,8 @@ class Dataset:
         split_groups: how groups are to be split; None leaves it to an earlier split, else to
             `across`.
         reading: how it was asked to be read, beside path and format; kept with results.
+        copies: path -> hash of the file that lies there, where identities are of other bytes: of
+            photos as they were uploaded, before they were made anew.
     """
 
     root: Path
@@ -106,6 +108,7 @@ class Dataset:
     problems: tuple[Problem, ...] = ()
     split_groups: SplitGroups | None = None
     reading: Mapping[str, str] = field(default_factory=dict)
+    copies: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.samples)

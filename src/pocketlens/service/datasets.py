@@ -214,6 +214,8 @@ def _hashed(root: Path, values: Mapping[str, Any]) -> Hashed:
         classes=tuple(classes),
         samples=found,
         class_info={name: values["class_info"].get(name, {}) for name in classes},
+        # A blob is called after the SHA-256 of what is stored.
+        copies={sample.path: Path(sample.path).stem[:32] for sample in found},
     )
     unreadable = tuple((path, reason) for path, reason in values["unreadable"])
     return Hashed(dataset, identities, unreadable)
