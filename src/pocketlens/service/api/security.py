@@ -32,6 +32,7 @@ _HEADERS: Final = (
 )
 _STRICT: Final = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 _PAGE: Final = (b"content-security-policy", PAGE_POLICY.encode())
+_PAGES: Final = (b"text/html", b"image/svg+xml")
 _NO_STORE: Final = (b"cache-control", b"no-store")
 
 
@@ -120,6 +121,7 @@ def _with_headers(
     given: list[tuple[bytes, bytes]] | tuple[tuple[bytes, bytes], ...],
 ) -> list[tuple[bytes, bytes]]:
     names = {name for name, _ in given}
-    html = any(n == b"content-type" and v.startswith(b"text/html") for n, v in given)
-    added = [*_HEADERS, _PAGE if html else _STRICT, _NO_STORE]
+    # Both are pages to a browser that is led to them.
+    page = any(n == b"content-type" and v.startswith(_PAGES) for n, v in given)
+    added = [*_HEADERS, _PAGE if page else _STRICT, _NO_STORE]
     return [*given, *(pair for pair in added if pair[0] not in names)]
