@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, and_, delete, func, insert, literal, select, update
 
-from pocketlens.core.dataset import Box, Dataset, Part, Sample, Task, identity, photo_of
+from pocketlens.core.dataset import Box, Dataset, Part, Sample, Task, photo_of
 from pocketlens.core.errors import DataError
 from pocketlens.core.stream import run_ahead
 from pocketlens.service import blobs
@@ -35,7 +35,7 @@ _FETCHERS: Final = 8
 
 @dataclass(frozen=True)
 class Kept:
-    """A row of `datasets`, and how many samples it has."""
+    """A row of `datasets`; `num_samples` is -1 where nobody counted them."""
 
     id: str
     owner: str
@@ -66,15 +66,14 @@ def name_fault(name: str) -> str | None:
     return None
 
 
-def find(connection: Connection, owner: str, name: str) -> Kept | None:
-    """A user's data set; None where there is none, or it is another's."""
+def find(connection: Connection, owner: str, name: str, *, count: bool = True) -> Kept | None:
+    """A user's data set; None where there is none, or it is another's.
+
+    Args:
+        count: whether to count its samples, which takes longer the more there are.
+    """
     where = and_(datasets.c.owner == owner, datasets.c.name == name)
-    return _one(connection, where)
-
-
-def by_id(connection: Connection, id: str) -> Kept | None:
-    """The data set with this id, whoever it belongs to."""
-    return _one(connection, datasets.c.id == id)
+    return _one(connection, where, count=count)
 
 
 def list_all(connection: Connection, owner: str) -> list[Kept]:
@@ -103,7 +102,7 @@ def remove(engine: Engine, storage: Storage, owner: str, name: str, *, now: floa
     """
     with engine.begin() as connection:
         blobs.lock(connection, owner)
-        found = find(connection, owner, name)
+        found = find(connection, owner, name, count=False)
         if found is None:
             return False
         mine = samples.c.dataset_id == found.id
@@ -145,7 +144,7 @@ def materialise(engine: Engine, storage: Storage, id: str, folder: Path) -> Hash
     """
     columns = [samples.c[n] for n in ("blob", "identity", "labels", "box", "group", "part")]
     with reading(engine) as connection:
-        kept = by_id(connection, id)
+        kept = _one(connection, datasets.c.id == id, count=False)
         rows = connection.execute(
             select(*columns).where(samples.c.dataset_id == id).order_by(samples.c.identity)
         ).all()
@@ -234,18 +233,15 @@ def _part(value: str | None) -> Part | None:
     return parts.get(value or "")
 
 
-def identity_of(photo_hash: str, box: Sequence[float] | None) -> str:
-    """As `core.dataset.identity`, of a box as it is stored."""
-    return identity(photo_hash, _box(box))
-
-
 def _grouped(where: Any) -> Any:
     # Grouped by the id alone, which the other columns depend on; a JSON column can't be grouped.
     return _WITH_NUMBER.where(where)
 
 
-def _one(connection: Connection, where: Any) -> Kept | None:
-    row = connection.execute(_grouped(where)).mappings().one_or_none()
+def _one(connection: Connection, where: Any, *, count: bool = True) -> Kept | None:
+    without = select(*_COLUMNS, literal(-1).label("num_samples")).where(where)
+    query = _grouped(where) if count else without
+    row = connection.execute(query).mappings().one_or_none()
     return None if row is None else _kept(row)
 
 

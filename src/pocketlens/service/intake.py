@@ -105,7 +105,7 @@ def take_in(
         StorageUnavailableError: files can't be written; what was taken in before stays.
     """
     with reading(engine) as connection:
-        kept = datasets.find(connection, owner, dataset)
+        kept = datasets.find(connection, owner, dataset, count=False)
     _check_task(kept, task)
     outcome = Outcome()
 
@@ -274,7 +274,7 @@ class _Entry:
 
     def write(self, connection: Connection, blob: str) -> None:
         """Enter it; the user's lock is held, so nobody else makes or changes the data set."""
-        kept = datasets.find(connection, self._owner, self._dataset)
+        kept = datasets.find(connection, self._owner, self._dataset, count=False)
         _check_task(kept, self._task)
         if kept is None:
             kept = _make(connection, self._owner, self._dataset, self._task, self._now)
@@ -338,6 +338,6 @@ def _check_task(kept: datasets.Kept | None, task: Task) -> None:
 def _make(connection: Connection, owner: str, name: str, task: Task, now: float) -> datasets.Kept:
     row = {"id": tables.new_id(), "owner": owner, "name": name, "task": task, "created_at": now}
     connection.execute(insert(tables.datasets).values(**row, version=0, class_info={}))
-    made = datasets.find(connection, owner, name)
+    made = datasets.find(connection, owner, name, count=False)
     assert made is not None
     return made

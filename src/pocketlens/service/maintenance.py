@@ -60,6 +60,11 @@ class Account:
     lost_files: int = 0
     work: int = 0
 
+    @property
+    def is_something(self) -> bool:
+        """Whether anything was deleted."""
+        return bool(self.answers or self.photos or self.lost_photos or self.lost_files or self.work)
+
 
 def tend(
     settings: Settings, engine: Engine, storage: Storage, now: float, monotonic: float

@@ -20,7 +20,8 @@ from typing import TypeVar
 from sqlalchemy import Engine
 
 from pocketlens.core.errors import UserError
-from pocketlens.service import log_lines
+from pocketlens.service import log_lines, maintenance
+from pocketlens.service.clocks import uptime
 from pocketlens.service.database import is_unavailable, masked, open_database
 from pocketlens.service.migrate import migrate
 from pocketlens.service.models import Models
@@ -52,8 +53,14 @@ def work(settings: Settings, stop: threading.Event | None = None) -> None:
     queue = _patiently(lambda: open_queue(settings), "the queue can't be reached")
     models = Models(settings, database, storage)
     parts = Parts(settings, database, queue, storage, models)
+
+    def tend() -> None:
+        done = maintenance.tend(settings, database, storage, time.time(), uptime())
+        if done.is_something:
+            log.info("maintenance deleted what was old or lost: %s", done)
+
     try:
-        run_worker(parts, stop)
+        run_worker(parts, stop, tend=tend)
     finally:
         models.close()
         queue.close()
