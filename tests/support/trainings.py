@@ -57,11 +57,11 @@ class Shop:
         self.split: Split = make_split(
             [hashed.dataset.samples[i] for i in half], [hashed.identities[i] for i in half]
         )
-        given = {"split": self.split, "config": TINY} | bundle
+        given = {"classes": tuple(COLOURS), "split": self.split, "config": TINY} | bundle
         self.first = register_given(
             self.engine,
             self.settings,
-            colour_bundle(home / "given", tuple(COLOURS), **given).path,
+            colour_bundle(home / "given", **given).path,
             storage=self.storage,
             now=1.0,
         )

@@ -15,8 +15,10 @@ import pytest
 from sqlalchemy import select
 
 from pocketlens.core.bundle import read_bundle
+from pocketlens.core.comparison import Comparison
 from pocketlens.core.dataset import photo_of
 from pocketlens.core.predictor import Request
+from pocketlens.reports import html
 from pocketlens.service import jobs, training
 from pocketlens.service.context import Cancelled, JobFailed
 from pocketlens.service.kinds import train
@@ -124,6 +126,38 @@ def test_killed_taken_up_offered_promoted_and_rolled_back(shop: Shop, photos: Pa
     assert shop.models.predictor()[0] == shop.first
 
 
+@pytest.mark.slow
+def test_shrunk_and_compared(shop: Shop) -> None:
+    """The search on photos that were made anew; its table has the current model's row."""
+    job = shop.claim(shop.submit(shrink=True))
+    result = train.run(job, shop.context(job))
+    assert result["state"] == "offered", result
+    assert "shrinking" in [told["step"] for told in shop.told]
+    with shop.engine.begin() as connection:
+        table = connection.execute(select(comparisons.c.table)).scalar_one()
+    names = [found["name"] for found in table["rows"]]
+    assert names[-1] == "current"
+    assert len(names) > 2
+    assert table["data"]["num_test"] == len(
+        read_bundle(shop.models.directory(result["model_id"])).split.test
+    )
+    assert "the best of this table was judged" in table["notes"][-1]
+    assert html.render(Comparison.from_dict(table))
+    assert left(shop) == [result["model_id"]]
+
+
+def test_data_that_lacks_a_class_is_refused_before_training(photos: Path, tmp_path: Path) -> None:
+    shop = Shop(tmp_path / "home", photos, f"sqlite:///{tmp_path / 'db'}", classes=MORE_CLASSES)
+    job = shop.claim(shop.submit())
+    with pytest.raises(JobFailed) as caught:
+        train.run(job, shop.context(job))
+    assert caught.value.code == "classes_missing"
+    assert "ring" in caught.value.reason
+    assert [told["step"] for told in shop.told] == ["reading"]
+    shop.close()
+
+
+MORE_CLASSES = ("bars", "disc", "ring", "square")
 TRAINED_CLASSES = ("bars", "disc", "square")
 
 _WORKER = """

@@ -31,6 +31,10 @@ from pocketlens.workflows.succeed import CURRENT, NEW, Succession, succeed, unfi
 _NICE: Final = 5
 
 
+class ClassesMissingError(DataError):
+    """The data lacks classes of the current model, or is of the other task."""
+
+
 def main(spec_file: str) -> int:
     """Run what the file says; 0 also where the user's data or settings were at fault."""
     out = _own_stdout()
@@ -47,6 +51,8 @@ def main(spec_file: str) -> int:
         tell(result=_work(spec, Path(spec_file).parent, tell))
     except MissingExtraError as error:
         tell(failed={"code": "training_unavailable", "reason": str(error)})
+    except ClassesMissingError as error:
+        tell(failed={"code": "classes_missing", "reason": str(error)})
     except DataError as error:
         tell(failed={"code": "data_not_ready", "reason": str(error)})
     except UserError as error:
@@ -78,7 +84,9 @@ def _work(spec: Spec, place: Path, tell: Any) -> dict[str, Any]:
     current = read_bundle(spec.current)
     hashed = _with_info(read_materialised(Path(spec.data)), current)
     if why := unfit(current, hashed.dataset.task, hashed.dataset.classes):
-        raise DataError(f"a model of these photos could not take the current one's place: {why}")
+        raise ClassesMissingError(
+            f"a model of these photos could not take the current one's place: {why}"
+        )
     model = _train(spec, place, hashed, current, tell)
     comparison = None
     if spec.shrink:
