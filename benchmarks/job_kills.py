@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from _audit import begin_audit, ends, num_ended
+from _audit import begin_audit, ends, has_worked, num_ended
 from pocketlens.service import jobs, kinds
 from pocketlens.service.queue import open_queue
 from pocketlens.service.settings import Settings
@@ -61,7 +61,8 @@ def run(settings: Settings, chosen: argparse.Namespace) -> dict[str, Any]:
     engine, queue = open_migrated(settings), open_queue(settings)
     begin_audit(engine)
     answers: dict[str, int] = {}
-    moments = sorted(rng.randrange(chosen.jobs) for _ in range(chosen.kills))
+    # How many jobs have ended when a worker is killed.
+    moments = sorted(rng.randrange(chosen.jobs * 9 // 10) for _ in range(chosen.kills))
     began = time.monotonic()
     kills = 0
     with ExitStack() as stack:
@@ -77,11 +78,13 @@ def run(settings: Settings, chosen: argparse.Namespace) -> dict[str, Any]:
             if time.monotonic() - began > chosen.seconds:
                 break
             if kills < len(moments) and ended >= moments[kills]:
-                time.sleep(rng.random() * 0.1)
-                rng.choice(workers).kill()
-                kills += 1
+                at_work = [w for w in workers if has_worked(engine, w.process.pid)]
+                if at_work:  # to kill one that is starting would prove nothing
+                    time.sleep(rng.random() * 0.1)
+                    rng.choice(at_work).kill()
+                    kills += 1
             time.sleep(0.005)
-    found = asdict(ends(engine, answers))
+    found = asdict(ends(engine, answers, settings.max_attempts))
     engine.dispose()
     queue.close()
     return {
