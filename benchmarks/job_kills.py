@@ -13,6 +13,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
@@ -65,15 +66,22 @@ def run(settings: Settings, chosen: argparse.Namespace) -> dict[str, Any]:
     moments = sorted(rng.randrange(chosen.jobs * 9 // 10) for _ in range(chosen.kills))
     began = time.monotonic()
     kills = 0
-    with ExitStack() as stack:
-        workers = [stack.enter_context(Worker(settings)) for _ in range(chosen.workers)]
+
+    def ask() -> None:
+        lengths = random.Random(chosen.seed + 1)
         for number in range(chosen.jobs):
-            seconds = rng.choice((0.0, 0.002, 0.01, 0.05, 0.2))
+            seconds = lengths.choice((0.0, 0.002, 0.01, 0.05, 0.2))
             with engine.begin() as connection:
                 request = {"answer": number, "seconds": seconds}
                 job, _ = jobs.submit(connection, "ann", "nap", request, now=time.time())
             answers[job.id] = number
             queue.put(job.id, "nap")
+
+    with ExitStack() as stack:
+        workers = [stack.enter_context(Worker(settings)) for _ in range(chosen.workers)]
+        asking = threading.Thread(target=ask)
+        asking.start()
+        stack.callback(asking.join)
         while (ended := num_ended(engine)) < chosen.jobs:
             if time.monotonic() - began > chosen.seconds:
                 break
