@@ -67,7 +67,7 @@ def test_several_processes_migrate_at_once(url: str) -> None:
     )
     started = [
         subprocess.Popen([sys.executable, "-c", code, url], stderr=subprocess.PIPE, text=True)
-        for _ in range(4)
+        for _ in range(3)
     ]
     for process in started:
         _, err = process.communicate(timeout=60)
