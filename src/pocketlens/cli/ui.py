@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
+import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -86,11 +88,24 @@ def run(
         "global.developmentMode": False,
         **style.THEME,
     }
-    shown = f"[{host}]" if ":" in host else host
-    print(f"pocketlens page on http://{shown}:{port} (service: {service})", flush=True)
+    threading.Thread(target=_tell, args=(host, port, service), daemon=True).start()
     script = Path(style.__file__).with_name("app.py")
     bootstrap.load_config_options(settings)
     bootstrap.run(str(script), False, [], settings)
+
+
+def _tell(host: str, port: int, service: str) -> None:
+    """Print the page's address as soon as somebody answers there."""
+    at = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    while True:
+        try:
+            socket.create_connection((at, port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+            continue
+        break
+    shown = f"[{host}]" if ":" in host else host
+    print(f"pocketlens page on http://{shown}:{port} (service: {service})", flush=True)
 
 
 def _service(url: str) -> str:

@@ -68,18 +68,18 @@ _CSS: Final = """
 
 #: Streamlit's own English, which it offers no other words for.
 _THEIRS: Final = """
-[data-testid="stFileUploaderDropzone"] button [data-testid="stMarkdownContainer"] p,
+[data-testid="stFileUploaderDropzoneInstructions"] > *,
+[data-testid="stFileUploaderDropzone"] button [data-testid="stMarkdownContainer"] p {{
+  display: none;
+}}
+[data-testid="stFileUploaderDropzone"] button [data-testid="stMarkdownContainer"]::after {{
+  content: "{upload}";
+}}
+[data-testid="stFileUploaderDropzoneInstructions"]::after {{
+  content: "{limit}"; font-size: .875rem; opacity: .7;
+}}
 [data-testid="stCameraInputButton"] {{ font-size: 0; }}
-[data-testid="stFileUploaderDropzone"] button [data-testid="stMarkdownContainer"] p::after {{
-  content: "{upload}"; font-size: 1rem;
-}}
 [data-testid="stCameraInputButton"]::after {{ content: "{take}"; font-size: 1rem; }}
-"""
-_SIZE: Final = """
-[data-testid="stFileUploaderDropzoneInstructions"] span {{ font-size: 0; }}
-[data-testid="stFileUploaderDropzoneInstructions"] span::after {{
-  content: "{limit}"; font-size: .875rem;
-}}
 """
 
 
@@ -94,9 +94,12 @@ def favicon() -> Image.Image:
 
 def sheet(language: Language, max_mb: int) -> str:
     """The style sheet as HTML, with Streamlit's own words in the reader's language."""
-    theirs = _THEIRS.format(upload=say(language, "upload_button"), take=say(language, "take_photo"))
-    limit = _SIZE.format(limit=say(language, "upload_limit", size=max_mb))
-    return f"<style>{_CSS}{theirs}{limit}</style>"
+    theirs = _THEIRS.format(
+        upload=say(language, "upload_button"),
+        limit=say(language, "upload_limit", size=max_mb),
+        take=say(language, "take_photo"),
+    )
+    return f"<style>{_CSS}{theirs}</style>"
 
 
 def spoken(language: Language) -> str:
