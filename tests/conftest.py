@@ -27,6 +27,7 @@ CANNOT_BE_HAD = (
     "needs macOS",
     "needs an unprivileged user",
     "needs PostgreSQL",  # .ci/run installs it where it can
+    "needs Chromium",  # likewise
     "needs LiteRT",  # can't be installed beside the rest; pyproject.toml says why
 )
 

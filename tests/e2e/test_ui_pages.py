@@ -37,7 +37,16 @@ def fake() -> Fake:
     fake.canned = {
         "GET /v1/comparisons": {"comparisons": [one]},
         f"GET /v1/comparisons/{'d' * 32}": {"rows": [row] * 3},
-        "GET /v1/account": {"size_bytes": 1, "quota_bytes": 2, "counts": {}, "deletions": []},
+        "GET /v1/account": {
+            "size_bytes": 1,
+            "quota_bytes": 2,
+            "num_photos": 3,
+            "num_datasets": 1,
+            "num_jobs": 2,
+            "keep_answers_days": 30,
+            "keep_photos_days": None,
+            "deletions": [],
+        },
     }
     return fake
 

@@ -61,7 +61,7 @@ class Fake:
     asked: list[str] = field(default_factory=list)
     forms: list[dict[str, Any]] = field(default_factory=list)
     answers: list[dict[str, Any]] = field(default_factory=list)
-    refuse: dict[str, tuple[int, str]] = field(default_factory=dict)
+    refuse: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
     canned: dict[str, Any] = field(default_factory=dict)
@@ -238,13 +238,14 @@ def model(model_id: str, state: str, **changes: Any) -> dict[str, Any]:
     return {
         "id": model_id, "state": state, "created_at": "2026-11-22T12:00:00Z", "runtime": "onnx",
         "precision": "int8", "size_bytes": 3_512_345, "num_classes": 17, "score": 93.114,
-        "metric": "macro_f1", "reason": None, "comparison_id": None,
+        "metric": "macro_f1", "reason": None, "comparison_id": None, "compared_with": "a" * 32,
     } | changes  # fmt: skip
 
 
-def problem(status: int, code: str) -> JSONResponse:
+def problem(status: int, code: str, extra: dict[str, Any] | None = None) -> JSONResponse:
     """A refusal as problem+json."""
     body = {"title": code, "status": status, "detail": f"detail of {code}", "code": code}
+    body |= extra or {}
     return JSONResponse(body, status, media_type="application/problem+json")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -30,7 +31,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
 
 def test_teach_adds_photos(fake: Fake) -> None:
     fake.rejected = [
-        {"name": "a.heic", "code": "unknown_image_format", "reason": "x"},
+        {"name": "images[1]", "code": "unknown_image_format", "reason": "x"},
         {"name": HOSTILE, "code": "of_tomorrow", "reason": HOSTILE},
     ]
     page = open_screen("teach").run()
@@ -41,12 +42,23 @@ def test_teach_adds_photos(fake: Fake) -> None:
     button(page, "Add").click().run()
     shown = text_of(page)
     assert "Added: 2. Already there: 0. Rejected: 2." in shown
-    assert "isn't a photo in a known format" in shown
+    assert re.search(r"red.png +This isn't a photo in a known format", shown)
     assert "K-010224" in shown
     assert shown.count(HOSTILE) == 3  # as a class, as a file, as a reason
     assert json.loads(fake.forms[0]["labels"]) == ["K-010224", "K-010224"]
     assert [name for name, *_ in fake.forms[0]["files"]] == ["images", "images"]
     assert button(page, "Add").disabled  # the files that were sent are no longer chosen
+
+
+def test_teach_says_why_nothing_was_added(fake: Fake) -> None:
+    rejected = [{"name": "images[0]", "code": "damaged_image", "reason": "x"}]
+    fake.refuse["POST /v1/datasets/pills/images"] = (422, "no_usable_image", {"rejected": rejected})
+    page = open_screen("teach").run()
+    page.selectbox(key="label").set_value("K-010224")
+    page.file_uploader(key="teach_0").set_value([photo()]).run()
+    button(page, "Add").click().run()
+    assert "Added: 0. Already there: 0. Rejected: 1." in text_of(page)
+    assert "The photo is damaged or cut off." in text_of(page)
 
 
 def test_teach_adds_a_zip(fake: Fake) -> None:
@@ -220,7 +232,8 @@ def test_jobs_are_listed_and_deleted(fake: Fake) -> None:
     fake.look(ended)
     running = fake.start("train", {})["job_id"]
     fake.canned["GET /v1/account"] = {
-        "size_bytes": 123_456_789, "quota_bytes": None, "counts": {"photos": 90, "newer": 1},
+        "size_bytes": 123_456_789, "quota_bytes": None, "num_photos": 90,
+        "num_datasets": 1, "num_jobs": 2, "keep_answers_days": 30, "keep_photos_days": None,
         "deletions": [
             {"at": "2026-11-20T02:00:00Z", "what": "answers", "why": "age", "count": 31,
              "size_bytes": 1_234_567}
@@ -228,7 +241,15 @@ def test_jobs_are_listed_and_deleted(fake: Fake) -> None:
     }  # fmt: skip
     page = open_screen("jobs").run()
     shown = text_of(page)
-    for part in ("Recognise", "Training", "123.5\u00a0MB", "none", "too old", "newer"):
+    for part in (
+        "Recognise",
+        "Training",
+        "123.5\u00a0MB",
+        "none",
+        "too old",
+        "30 days",
+        "until you",
+    ):
         assert part in shown
     page.button(key=f"delete_{ended}").click().run()
     assert ended not in fake.jobs

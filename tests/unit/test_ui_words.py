@@ -95,6 +95,24 @@ def test_each_finding_of_check_has_words() -> None:
     assert {kind for kind in kinds if words.say_of("ko", "found", kind) is None} == set()
 
 
+#: What the page never causes: programs do.
+_FOR_PROGRAMS = {
+    "bad_request", "invalid_request", "bad_multipart", "bad_url", "url_not_public", "cross_site",
+    "url_not_fetched", "unsupported_media_type", "head_too_large", "field_too_large",
+    "urls_not_allowed", "idempotency_key_reused",
+}  # fmt: skip
+
+
+def test_each_word_of_the_service_has_a_sentence() -> None:
+    folder = UI.parent / "service"
+    source = "".join(path.read_text("utf-8") for path in sorted(folder.rglob("*.py")))
+    said = r'(?:Problem\(\s*\d+,|JobFailed\(|ArchiveError\(|^    code =)\s*"([a-z_]+)"'
+    codes = set(re.findall(said, source, re.MULTILINE))
+    assert len(codes) > 30
+    untold = {code for code in codes if words.say_of("ko", "code", code) is None}
+    assert untold == _FOR_PROGRAMS & codes
+
+
 def test_no_text_is_forgotten() -> None:
     """Each key is used: as it stands in the code, or by its prefix."""
     source = "".join(p.read_text("utf-8") for p in UI.rglob("*.py") if p.parent.name != "texts")

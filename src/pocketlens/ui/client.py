@@ -29,11 +29,12 @@ class Problem(Exception):
         status: of HTTP.
         code: the word for it in problem+json; empty where the answer was something else.
         detail: a sentence in English, not to be trusted as markup.
+        body: all that the service said, such as which files it rejected.
     """
 
-    def __init__(self, status: int, code: str, detail: str) -> None:
+    def __init__(self, status: int, code: str, detail: str, body: Json | None = None) -> None:
         super().__init__(detail)
-        self.status, self.code, self.detail = status, code, detail
+        self.status, self.code, self.detail, self.body = status, code, detail, body or {}
 
 
 @lru_cache(maxsize=8)
@@ -156,4 +157,5 @@ def _problem(answer: httpx.Response) -> Problem:
         answer.status_code,
         code if isinstance(code, str) else "",
         detail if isinstance(detail, str) else f"HTTP {answer.status_code}",
+        body,
     )

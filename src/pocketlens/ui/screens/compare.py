@@ -67,7 +67,9 @@ def _models(models: Json) -> None:
         key="model",
     )
     if chosen:
-        again = usable[chosen]["state"] != "offered"
+        model = usable[chosen]
+        # What was compared with another model than today's can only have been in use before.
+        again = model["state"] != "offered" or model["compared_with"] != models["current"]
         promote(chosen, models["current"], key=chosen, again=again)
 
 
@@ -81,8 +83,8 @@ def _comparison(comparison_id: str) -> None:
         [_row(row) for row in rows], header=[raw(name) for name in header], name=raw("comparison")
     )
     try:
-        picture = client().picture(f"/v1/comparisons/{comparison_id}/pareto.png")
-        st.image(picture, alt=raw("pareto_alt"), width="stretch")
+        picture = client().picture(f"/v1/comparisons/{comparison_id}/pareto.svg")
+        st.image(picture.decode("utf-8"), alt=raw("pareto_alt"), width="stretch")
     except Problem:
         pass  # a comparison without figures has no picture; its table says the same
     reports = kept("reports")

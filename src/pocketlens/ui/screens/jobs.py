@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import streamlit as st
 
@@ -85,8 +84,13 @@ def _account() -> None:
         (raw("stored_bytes"), text.size(account["size_bytes"])),
         (raw("stored_quota"), text.size(quota) if quota else raw("stored_no_quota")),
     ]
-    counts: Mapping[str, Any] = account.get("counts") or {}
-    rows += [(say_of(language(), "kind", name) or name, count) for name, count in counts.items()]
+    rows += [
+        (raw("stored_photos"), account["num_photos"]),
+        (raw("stored_datasets"), account["num_datasets"]),
+        (raw("stored_jobs"), account["num_jobs"]),
+        (raw("stored_answers_for"), _days(account["keep_answers_days"])),
+        (raw("stored_photos_for"), _days(account["keep_photos_days"])),
+    ]
     text.table(rows, name=raw("stored"))
     st.subheader(raw("deletions"), anchor=False)
     gone = account.get("deletions") or []
@@ -108,3 +112,7 @@ def _account() -> None:
         header=header,
         name=raw("deletions"),
     )
+
+
+def _days(days: float | None) -> str:
+    return raw("stored_for_ever") if days is None else raw("stored_days", days=f"{days:g}")

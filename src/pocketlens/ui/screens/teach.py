@@ -8,7 +8,7 @@ from typing import Any, Final
 import streamlit as st
 
 from pocketlens.ui import show as text
-from pocketlens.ui.client import File, Json
+from pocketlens.ui.client import File, Json, Problem
 from pocketlens.ui.follow import follow
 from pocketlens.ui.screens._confirm import confirmed
 from pocketlens.ui.session import ask, client, kept, language, raw, reason, t, told
@@ -114,12 +114,20 @@ def _label() -> str | None:
 def _send(name: str, files: list[File], label: str | None) -> None:
     state = kept("teach")
     with told(), st.spinner(t("adding")):
-        if label is None:
-            done = client().add_archive(name, files[0])
-        else:
-            done = client().add_photos(name, files, label)
-        # The upload may have made the data set, so it isn't in the list that was fetched.
-        state["done"] = {**done, "dataset": name}
+        try:
+            if label is None:
+                done = client().add_archive(name, files[0])
+            else:
+                done = client().add_photos(name, files, label)
+        except Problem as error:
+            if "rejected" not in error.body:
+                raise
+            done = {"added": 0, "duplicates": 0, "rejected": error.body["rejected"]}
+        called = {f"images[{number}]": file for number, (file, _) in enumerate(files)}
+        rejected = [
+            one | {"name": called.get(one["name"], one["name"])} for one in done["rejected"]
+        ]
+        state["done"] = done | {"dataset": name, "rejected": rejected}
         state["turn"] += 1
         kept("checks").pop(name, None)
         st.rerun()
@@ -127,7 +135,12 @@ def _send(name: str, files: list[File], label: str | None) -> None:
 
 def _added(done: Json) -> None:
     rejected = done["rejected"]
-    words = t("added", added=done["added"], duplicates=done["duplicates"], rejected=len(rejected))
+    words = t(
+        "added",
+        added=done["added"],
+        duplicates=done["duplicates"],
+        rejected=done.get("num_rejected", len(rejected)),
+    )
     (st.success if done["added"] and not rejected else st.info)(words)
     if rejected:
         rows = [

@@ -81,7 +81,7 @@ def _progress(job: Json) -> None:
     now: Mapping[str, Any] = job["progress"]
     parts = []
     step = now.get("step")
-    if step in ("training", "shrinking", "comparing"):
+    if step in ("reading", "training", "shrinking", "comparing"):
         parts.append(t(f"step_{step}"))
     epoch, epochs = now.get("epoch"), now.get("epochs")
     share = 0.0
@@ -108,6 +108,8 @@ def _result(result: Mapping[str, Any], models: Json, key: str) -> None:
         st.warning(t("train_rejected"))
     if result.get("reason"):
         st.markdown(f"{t('why')}: {plain(result['reason'])}")
+    if refused := result.get("not_promoted"):
+        st.warning(reason(refused["code"], refused["reason"]))
     scores = _figures(result.get("scores") or {})
     if scores:
         with st.expander(t("scores"), icon=":material/monitoring:"):

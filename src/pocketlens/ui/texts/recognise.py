@@ -81,7 +81,21 @@ TEXTS: Final = {
         "Heat map over photo {name}, made by {method}",
         "{method}로 만든 사진 {name}의 열지도",
     ),
-    "code_cannot_explain": (
+    "code_unknown_class": (
+        "The model that is served no longer knows this.",
+        "지금 모델은 더 이상 이것을 알지 못합니다.",
+    ),
+    "code_too_many_boxes": (
+        "Those are more frames than the service takes at once.",
+        "한 번에 보낼 수 있는 테두리 수를 넘었습니다.",
+    ),
+    "code_bad_boxes": ("A frame doesn't fit its photo.", "테두리가 사진과 맞지 않습니다."),
+    "code_job_deleted": ("The job was deleted.", "삭제된 작업입니다."),
+    "code_request_gone": (
+        "The photos are no longer there. Send them again.",
+        "사진이 더 이상 없습니다. 다시 보내세요.",
+    ),
+    "code_method_not_possible": (
         "The model that is served can't make this kind of map. Choose another method.",
         "지금 모델로는 이 지도를 만들 수 없습니다. 다른 방법을 고르세요.",
     ),

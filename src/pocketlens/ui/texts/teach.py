@@ -65,12 +65,54 @@ TEXTS: Final = {
     ),
     "dataset_deleted": ("Deleted.", "삭제했습니다."),
     "code_invalid_name": (
-        "Names are made of letters, digits, - and _.",
-        "이름에는 영문자, 숫자, -, _ 만 쓸 수 있습니다.",
+        "A name has 1 to 100 characters and no slashes.",
+        "이름은 1~100자이며 빗금(/)을 쓸 수 없습니다.",
     ),
     "code_storage_full": ("The service's disk is full.", "서비스의 디스크가 가득 찼습니다."),
-    "code_encrypted": ("The zip is encrypted.", "암호가 걸린 zip입니다."),
-    "code_bad_archive": ("The zip is damaged.", "손상된 zip입니다."),
+    "code_other_task": (
+        "The data set holds photos with one label each and can't take these.",
+        "이 데이터는 사진마다 이름표가 하나라서 추가할 수 없습니다.",
+    ),
+    "code_bad_labels": ("A label is missing or too long.", "이름표가 없거나 너무 깁니다."),
+    "code_not_a_zip": (
+        "This is no zip file, or a damaged one.",
+        "zip 파일이 아니거나 손상되었습니다.",
+    ),
+    "code_bad_archive": (
+        "The zip can't be read.",
+        "zip을 읽을 수 없습니다.",
+    ),
+    "code_unknown_layout": (
+        "The zip isn't laid out in a known way: one folder a label, or photos with AI-Hub JSON or YOLO text files.",
+        "zip의 구성을 알 수 없습니다. 이름표마다 폴더 하나, 또는 사진과 AI-Hub JSON이나 YOLO 텍스트 파일이어야 합니다.",
+    ),
+    "code_no_photo": ("The zip holds no labelled photo.", "zip에 이름표가 붙은 사진이 없습니다."),
+    "code_archive_bomb": (
+        "Unpacked, the zip is far larger than packed; it isn't opened.",
+        "압축을 풀면 지나치게 커지는 zip이라 열지 않습니다.",
+    ),
+    "code_archive_too_slow": (
+        "Unpacking takes too long. Send smaller zips.",
+        "압축을 푸는 데 너무 오래 걸립니다. 더 작은 zip으로 나누어 보내세요.",
+    ),
+    "code_too_many_entries": (
+        "The zip holds too many files. Divide it.",
+        "zip에 파일이 너무 많습니다. 나누어 보내세요.",
+    ),
+    "code_overlapping_entries": ("The zip is damaged.", "손상된 zip입니다."),
+    "code_encrypted": ("It is encrypted.", "암호가 걸려 있습니다."),
+    "code_link": ("It is a link, not a file.", "파일이 아니라 링크입니다."),
+    "code_entry_too_large": ("It is too large.", "너무 큽니다."),
+    "code_name_collision": (
+        "Another file of the zip has the same name.",
+        "zip 안에 같은 이름의 파일이 있습니다.",
+    ),
+    "code_unsafe_name": ("Its name leads out of the zip.", "zip 밖을 가리키는 이름입니다."),
+    "code_unknown_compression": (
+        "It is packed in a way that can't be read.",
+        "읽을 수 없는 방식으로 압축되었습니다.",
+    ),
+    "code_damaged": ("It is damaged.", "손상되었습니다."),
     "found_unreadable": (
         "photos that can't be read; they are left out",
         "읽을 수 없는 사진 (사용하지 않음)",

@@ -26,6 +26,7 @@ TEXTS: Final = {
     "train_go": ("Start training", "학습 시작"),
     "train_working": ("Learning from {dataset}", "{dataset} 학습 중"),
     "train_working_other": ("Learning", "학습 중"),
+    "step_reading": ("Fetching the photos", "사진 가져오기"),
     "step_training": ("Training", "학습"),
     "step_shrinking": ("Making it small", "작게 만들기"),
     "step_comparing": ("Comparing with today's model", "현재 모델과 비교"),
@@ -61,6 +62,26 @@ TEXTS: Final = {
     "code_classes_missing": (
         "The data set lacks classes that today's model knows. Add photos of each.",
         "현재 모델이 아는 종류 중 데이터에 없는 것이 있습니다. 각각의 사진을 추가하세요.",
+    ),
+    "code_cannot_be_opened": (
+        "This model can't be opened on the service's machine.",
+        "서비스 컴퓨터에서 이 모델을 열 수 없습니다.",
+    ),
+    "code_training_unavailable": (
+        "This service isn't set up for training.",
+        "이 서비스에는 학습 기능이 설치되어 있지 않습니다.",
+    ),
+    "code_no_model": (
+        "There is no model yet that a new one could be compared with.",
+        "새 모델과 비교할 모델이 아직 없습니다.",
+    ),
+    "code_data_not_ready": (
+        "The data set isn't ready to be learnt from. Check it under Teach.",
+        "데이터가 아직 준비되지 않았습니다. '가르치기'에서 확인하세요.",
+    ),
+    "code_no_labelled_photo": (
+        "The data set has no labelled photo.",
+        "데이터에 이름표가 붙은 사진이 없습니다.",
     ),
     "code_dataset_not_found": ("There is no such data set.", "그런 데이터가 없습니다."),
 }
