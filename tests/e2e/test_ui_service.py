@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
@@ -128,6 +127,7 @@ def archive(pills: Dataset, data_dir: Path, num_photos: int) -> bytes:
     return out.getvalue()
 
 
+@pytest.mark.slow
 def test_uploads_train_a_model_that_takes_over(
     browser: Browser, place: Place, worker: None, pills: Dataset, data_dir: Path
 ) -> None:
@@ -140,6 +140,7 @@ def test_uploads_train_a_model_that_takes_over(
         data_set.fill("pills")
         data_set.press("Enter")
         page.get_by_role("radio", name="A zip file").click()
+        expect(page.get_by_text("The labels come from the zip").last).to_be_visible()
         upload(page, {"name": "pills.zip", "mimeType": "application/zip", "buffer": packed})
         page.get_by_role("button", name="Add", exact=True).click()
         expect(page.get_by_text("Already there: 0. Rejected: 0.")).to_be_visible(timeout=60_000)
@@ -176,4 +177,4 @@ def test_uploads_train_a_model_that_takes_over(
     jobs = httpx.get(f"{place.service}/v1/jobs", params={"kind": "predict"}).json()["jobs"]
     newest = httpx.get(f"{place.service}/v1/jobs/{jobs[0]['job_id']}").json()
     assert newest["result"]["model_id"] == after
-    assert json.dumps(newest["result"]["predictions"][0]["info"])
+    assert newest["result"]["predictions"][0]["info"]["dl_name"]
