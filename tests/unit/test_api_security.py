@@ -16,17 +16,18 @@ Encode = Callable[..., bytes]
 UNKNOWN = "0" * 32
 
 
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[TestClient]:
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """Without tokens."""
-    with support.client(support.settings(tmp_path)) as made:
+    with support.client(support.settings(tmp_path_factory.mktemp("service"))) as made:
         yield made
 
 
-@pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[TestClient]:
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """With tokens of ada, bob and the operator op."""
-    with support.client(support.settings(tmp_path, tokens=support.with_tokens())) as made:
+    given = support.settings(tmp_path_factory.mktemp("service"), tokens=support.with_tokens())
+    with support.client(given) as made:
         yield made
 
 

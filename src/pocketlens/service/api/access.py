@@ -14,19 +14,33 @@ from pocketlens.service.settings import User
 LOCAL = User("local", operator=True)
 
 
-async def _service(request: Request) -> Service:
+def service_of(request: Request) -> Service:
+    """What is opened."""
     service = request.app.state.service
     assert isinstance(service, Service)
     return service
 
 
-async def _user(request: Request) -> User:
+def user_of(request: Request) -> User:
+    """Who asks.
+
+    Raises:
+        Problem: 401, it isn't known.
+    """
     # `security.Guard` has looked at the token before anything of the request was read.
     user = request.scope.get("pocketlens.user", None if _service_has_tokens(request) else LOCAL)
     if user is None:
         raise Problem(401, "not_authenticated", "a bearer token is needed")
     assert isinstance(user, User)
     return user
+
+
+async def _service(request: Request) -> Service:
+    return service_of(request)
+
+
+async def _user(request: Request) -> User:
+    return user_of(request)
 
 
 def _service_has_tokens(request: Request) -> bool:

@@ -72,7 +72,8 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
 
 
 def routers() -> list[APIRouter]:
-    """Of all files in `routes/`, by name."""
+    """Of all files in `routes/`; routes are tried in this order, so what is asked most is first."""
     modules = pkgutil.iter_modules(routes.__path__)
     names = [module.name for module in modules if not module.name.startswith("_")]
+    names.sort(key=lambda name: (name != "predictions", name != "jobs", name))
     return [importlib.import_module(f"{routes.__name__}.{name}").router for name in names]
