@@ -41,7 +41,7 @@ def render(document: dict[str, Any], address: str) -> str:
         "<!doctype html><html lang=en><meta charset=utf-8>"
         "<meta name=viewport content='width=device-width,initial-scale=1'>"
         f"<title>pocketlens API</title><style>{_STYLE}</style><h1>pocketlens API</h1>",
-        *(f"<p>{_text(block)}</p>" for block in document["info"]["description"].split("\n\n")),
+        *(f"<p>{_prose(block)}</p>" for block in document["info"]["description"].split("\n\n")),
         "<p><a href=/openapi.json>openapi.json</a> for programs.</p>",
     ]
     by_tag: dict[str, list[str]] = {}
@@ -73,34 +73,41 @@ def _operation(
         for name, one in schema.get("properties", {}).items():
             rows.append((name, kind, one.get("description", "")))
     table = "".join(
-        f"<tr><td><code>{_text(name)}</code><td class=soft>{_text(place)}<td>{_text(words)}"
+        f"<tr><td><code>{_text(name)}</code><td class=soft>{_text(place)}<td>{_prose(words)}"
         for name, place, words in rows
     )
     answers = "".join(
-        f"<tr><td>{status}<td>{_text(answer.get('description', ''))}"
+        f"<tr><td>{status}<td>{_prose(answer.get('description', ''))}"
         for status, answer in operation["responses"].items()
     )
     return (
         f"<details id='{_text(operation['operationId'])}'><summary>"
         f"<b class={method}>{method.upper()}</b> <code>{_text(path)}</code> "
         f"{_text(operation.get('summary', ''))}</summary>"
-        f"<p>{_text(operation.get('description', ''))}</p>"
-        f"<pre>{_text(_curl(address, path, method, body))}</pre>"
+        f"<p>{_prose(operation.get('description', ''))}</p>"
+        f"<pre>{_text(_curl(document, address, path, method, operation))}</pre>"
         + (f"<h4>Parameters</h4><table>{table}</table>" if table else "")
         + f"<h4>Answers</h4><table>{answers}</table></details>"
     )
 
 
-def _curl(address: str, path: str, method: str, body: dict[str, Any]) -> str:
-    words = ["curl", *(["-X", method.upper()] if method not in ("get", "post") or not body else [])]
-    if method == "get":
-        words = ["curl"]
+def _curl(
+    document: dict[str, Any], address: str, path: str, method: str, operation: dict[str, Any]
+) -> str:
+    body = operation.get("requestBody", {}).get("content", {})
+    plain = method == "get" or (method == "post" and body)
+    words = ["curl", *([] if plain else ["-X", method.upper()])]
+    if operation.get("security"):
+        words += ["-H", "'Authorization: Bearer TOKEN'"]
     if "multipart/form-data" in body:
         properties = body["multipart/form-data"]["schema"].get("properties", {})
         name = next(iter(properties), "images")
         words += ["-F", f"{name}=@photo.jpg"]
     elif "application/json" in body:
-        example = body["application/json"].get("example", {})
+        schema = body["application/json"]["schema"]
+        fields = _resolved(document, schema).get("required", ())
+        properties = _resolved(document, schema).get("properties", {})
+        example = {name: properties[name].get("examples", [name.upper()])[0] for name in fields}
         words += ["-H", "'Content-Type: application/json'", "-d", f"'{json.dumps(example)}'"]
     return " ".join([*words, f"'{address}{path}'"])
 
@@ -112,6 +119,12 @@ def _resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any
     for part in schema["$ref"].removeprefix("#/").split("/"):
         found = found[part]
     return dict(found)
+
+
+def _prose(words: str) -> str:
+    """Text whose parts in backticks are code."""
+    parts = _text(words).split("`")
+    return "".join(f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts))
 
 
 def _text(words: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 JobState = Literal["Pending", "Running", "Done", "Failed"]
 Id = Field(pattern="^[0-9a-f]{32}$", examples=["5f0c7d1e9a3b4c6d8e2f1a0b9c8d7e6f"])
@@ -51,8 +51,37 @@ class PredictionResult(BaseModel):
     predictions: list[PredictionEntry]
 
 
+_SCORED = {"label": "K-000002", "name": "advil", "class_id": 1, "probability": 0.97}
+_PREDICTED: dict[str, Any] = {
+    "job_id": "5f0c7d1e9a3b4c6d8e2f1a0b9c8d7e6f",
+    "state": "Done",
+    "result": {
+        "model_id": "486a7f55a63b911100119aea9d2e22fe",
+        "task": "single_label",
+        "predictions": [
+            {
+                "image": 0,
+                "box": [10, 20, 200, 150],
+                "label": "K-000002",
+                "name": "advil",
+                "class_id": 1,
+                "confidence": 0.97,
+                "unsure": False,
+                "labels": [_SCORED],
+                "top": [_SCORED],
+                "info": {"dl_company": "…"},
+                "error": None,
+                "code": None,
+            }
+        ],
+    },
+}
+
+
 class Predicted(BaseModel):
     """A prediction that was ready in time."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _PREDICTED})
 
     job_id: str = Id
     state: Literal["Done"]
@@ -107,6 +136,24 @@ class JobListed(BaseModel):
 
 class JobView(JobListed):
     """A job."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "job_id": "5f0c7d1e9a3b4c6d8e2f1a0b9c8d7e6f",
+                "kind": "predict",
+                "state": "Failed",
+                "attempt": 1,
+                "created_at": "2026-11-22T21:52:45.727+00:00",
+                "started_at": "2026-11-22T21:52:45.740+00:00",
+                "ended_at": "2026-11-22T21:52:45.790+00:00",
+                "progress": None,
+                "reason": "the image can't be used: the file is empty",
+                "code": "no_usable_image",
+                "result": None,
+            }
+        }
+    )
 
     result: Any = Field(description="Of a Done job, as its kind says; else null.")
 
