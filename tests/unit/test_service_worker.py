@@ -22,7 +22,7 @@ from pocketlens.service.queue import open_queue
 from pocketlens.service.settings import Settings
 from pocketlens.service.storage import StorageUnavailableError
 from pocketlens.service.tables import jobs as table
-from pocketlens.service.worker import Parts, run_worker
+from pocketlens.service.worker import Parts, StuckError, run_worker
 from support.databases import KINDS, FakeStorage, database_url
 
 #: Seconds; nothing here takes so long unless it is broken.
@@ -278,6 +278,21 @@ def test_a_long_job_keeps_its_lease(hasty: Place) -> None:
     with hasty.working(), hasty.working():
         assert hasty.wait(id).result == 1
     assert began == [1]
+
+
+def test_a_job_that_hangs_has_failed_and_its_worker_ends(
+    hasty: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = threading.Event()
+    monkeypatch.setattr(kinds, "LIMIT_SECONDS", {"quick": 0.3})
+    hasty.run |= {"deaf": lambda *_: go.wait(PATIENCE), "work": waits(threading.Event())}
+    deaf, listens = hasty.submit("deaf"), hasty.submit("work")
+    with pytest.raises(StuckError):
+        run_worker(hasty.parts, threading.Event(), grace_seconds=0.2)
+    for id in (deaf, listens):
+        row = hasty.row(id)
+        assert (row.state, row.code, row.attempt) == ("Failed", "timeout", 1)
+    go.set()
 
 
 def test_an_id_that_the_queue_lost(hasty: Place) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from pocketlens.service import jobs
 from pocketlens.service.context import Cancelled
 from pocketlens.service.database import is_unavailable
-from pocketlens.service.jobs import Job
+from pocketlens.service.jobs import TIMEOUT, TIMEOUT_REASON, Job
 
 #: Seconds between two writes of a job that tells of its progress, at least.
 _PROGRESS_SECONDS: Final = 0.5
@@ -31,12 +31,14 @@ class Held:
     """A job of this process.
 
     Attributes:
-        ends: it was cancelled, deleted, lost, or is wanted back.
+        until: when it has taken too long, by the heart's clock.
+        ends: it was cancelled, deleted, lost, took too long, or is wanted back.
         wanted_back: the worker stops, and the job should be handed back.
     """
 
-    def __init__(self, job: Job, heart: Heart) -> None:
+    def __init__(self, job: Job, heart: Heart, limit_seconds: float) -> None:
         self.job = job
+        self.until = heart.monotonic() + limit_seconds
         self.ends = threading.Event()
         self.wanted_back = False
         self.progress: Mapping[str, Any] | None = None
@@ -86,9 +88,9 @@ class Heart:
         self._stop.set()
         self._thread.join()
 
-    def hold(self, job: Job) -> Held:
-        """Keep a job that was claimed just now."""
-        held = Held(job, self)
+    def hold(self, job: Job, limit_seconds: float = float("inf")) -> Held:
+        """Keep a job that was claimed just now; it has failed when it takes longer than that."""
+        held = Held(job, self, limit_seconds)
         with self._lock:
             self._held.add(held)
         return held
@@ -102,6 +104,11 @@ class Heart:
         """What this process works on."""
         with self._lock:
             return list(self._held)
+
+    def is_stuck(self) -> bool:
+        """Whether a job still computes one lease after it was told that it takes too long."""
+        latest = self.monotonic() - self._lease_seconds
+        return any(held.until < latest for held in self.held())
 
     def renew(self, held: Held) -> None:
         """Write that a job goes on, with its progress; notice where it is no longer ours."""
@@ -135,6 +142,16 @@ class Heart:
                 if held.ends.is_set():
                     continue
                 try:
-                    self.renew(held)
+                    if self.monotonic() < held.until:
+                        self.renew(held)
+                    else:
+                        self._give_up(held)
                 except Exception:  # a fault of ours: the lease runs out, the thread goes on
                     log.exception("the lease of job %s can't be renewed", held.job.id)
+
+    def _give_up(self, held: Held) -> None:
+        """End a job that hangs; whatever its thread reports later is dropped."""
+        with self._engine.begin() as connection:
+            jobs.fail(connection, held.job, TIMEOUT, TIMEOUT_REASON, now=self._now())
+        log.error("job %s of kind %s takes too long", held.job.id, held.job.kind)
+        held.ends.set()

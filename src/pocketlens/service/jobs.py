@@ -46,6 +46,8 @@ class Job:
 #: What ends a job whose worker fell silent too often, and one that was cancelled.
 WORKER_LOST: Final = "worker_lost"
 CANCELLED: Final = "cancelled"
+TIMEOUT: Final = "timeout"
+TIMEOUT_REASON: Final = "it took longer than a job of its kind may"
 LOST_REASON: Final = "the process that worked on it ended unexpectedly, each time it was tried"
 CANCELLED_REASON: Final = "it was cancelled"
 

@@ -43,6 +43,10 @@ UNAVAILABLE_REASON: Final = "what the service needs was out of reach, each time 
 log = logging.getLogger(__name__)
 
 
+class StuckError(RuntimeError):
+    """A job hangs in this process; only a new process is rid of it."""
+
+
 @dataclass(frozen=True)
 class Parts:
     """What a worker works with."""
@@ -74,6 +78,9 @@ def run_worker(
     Args:
         tend: what is to be done each minute beside.
         grace_seconds: how long jobs at hand may go on.
+
+    Raises:
+        StuckError: a job hangs, so this process should end; the next one begins without it.
     """
     settings = parts.settings
     threads = {"quick": settings.workers or available_cores()}
@@ -89,9 +96,12 @@ def run_worker(
         for slot in slots:
             slot.start()
         log.info("worker %s takes jobs", name)
-        _look_after(parts, stop, tend)
+        _look_after(parts, heart, stop, tend)
         log.info("worker %s is asked to stop", name)
+        stuck = heart.is_stuck()
         _hand_back(parts, heart, slots, grace_seconds)
+    if stuck:
+        raise StuckError("a job hangs")
     log.info("worker %s has stopped", name)
 
 
@@ -125,7 +135,10 @@ def _claim(parts: Parts, id: str, name: str) -> Job | None:
 def _work(parts: Parts, heart: Heart, job: Job, stop: threading.Event) -> None:
     """Run a job that was claimed, and write its end."""
     began = time.monotonic()
-    held = heart.hold(job)
+    limit = float("inf")
+    with suppress(LookupError):  # of a kind that isn't known; running it will say so
+        limit = kinds.LIMIT_SECONDS.get(kinds.lane(job.kind), limit)
+    held = heart.hold(job, limit)
     try:
         ending = _run(parts, held)
         ended = _patiently(lambda: _end(parts, job, ending), stop, always=True)
@@ -190,8 +203,10 @@ def _end(parts: Parts, job: Job, ending: _Ending) -> bool:
         return jobs.release(connection, job, now=now, lost=ending.code == "unavailable")
 
 
-def _look_after(parts: Parts, stop: threading.Event, tend: Callable[[], object] | None) -> None:
-    """Sweep, and tend the house, until `stop`."""
+def _look_after(
+    parts: Parts, heart: Heart, stop: threading.Event, tend: Callable[[], object] | None
+) -> None:
+    """Sweep, and tend the house, until `stop`; set it where a job hangs."""
     settings = parts.settings
     pause = min(settings.lease_seconds / 4, 15.0)
     tended = float("-inf")
@@ -219,6 +234,8 @@ def _look_after(parts: Parts, stop: threading.Event, tend: Callable[[], object] 
                 log.warning("nothing can be swept now: %s", type(error).__name__)
             else:
                 log.exception("sweeping failed")
+        if heart.is_stuck():
+            stop.set()
         if stop.wait(pause):
             return
 

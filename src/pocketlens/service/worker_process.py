@@ -29,7 +29,7 @@ from pocketlens.service.queue import open_queue
 from pocketlens.service.settings import Settings
 from pocketlens.service.storage import open_storage
 from pocketlens.service.supervise import from_json
-from pocketlens.service.worker import Parts, run_worker
+from pocketlens.service.worker import Parts, StuckError, run_worker
 
 T = TypeVar("T")
 
@@ -61,6 +61,9 @@ def work(settings: Settings, stop: threading.Event | None = None) -> None:
 
     try:
         run_worker(parts, stop, tend=tend)
+    except StuckError:
+        log.exception("this process ends, so that the next one begins without that job")
+        os._exit(1)  # in order it can't: it would wait for the job
     finally:
         models.close()
         queue.close()

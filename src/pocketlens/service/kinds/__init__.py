@@ -14,6 +14,8 @@ from typing import Final
 
 #: Queues that don't wait for each other: what takes milliseconds, seconds, hours.
 LANES: Final = ("quick", "slow", "long")
+#: A job of the lane that takes longer hangs, and has failed; trainings may take what they need.
+LIMIT_SECONDS: Final = {"quick": 600.0, "slow": 7_200.0}
 
 
 @cache
