@@ -18,3 +18,14 @@ def test_stdout_stays_parseable(capsys: pytest.CaptureFixture[str]) -> None:
         "[bold] is text, and a long line is not broken " + "x" * 200,
         "warning: careful",
     ]
+
+
+def test_a_service_shows_no_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal has room for one, and two at once are an error."""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert progress.is_terminal()
+    with progress.hidden():
+        assert not progress.is_terminal()
+        with progress.bar("a", 1), progress.bar("b", 1) as advance:
+            advance()
+    assert progress.is_terminal()

@@ -1,144 +1,32 @@
-"""Nothing lies around for ever, and nothing is deleted early."""
+"""Nothing lies around for ever; the account says what went and why."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import insert, select
 
-from pocketlens.core.dataset import bytes_hash
-from pocketlens.service import blobs, clocks, datasets, jobs, maintenance, tables
+from pocketlens.service import blobs, datasets, jobs, tables
 from pocketlens.service.clocks import DAY
 from pocketlens.service.database import open_database
-from pocketlens.service.intake import Incoming, Mark, take_in
-from pocketlens.service.maintenance import Account, tend
 from pocketlens.service.settings import Settings
-from pocketlens.service.storage import Storage, content_name, open_storage, owner_folder
-from support.databases import KINDS, database_url
+from pocketlens.service.storage import content_name, open_storage, owner_folder
+from support.databases import KINDS
+from support.house import House, opened_house
 from support.places import place_url
 
 _YEAR = 365 * DAY
-_STEP = 20 * 3600.0
-#: A moment, as the files of this test have it too.
-_START = 1_800_000_000.0
 
 
-@dataclass
-class House:
-    """A service without processes, whose clocks are the test's."""
-
-    settings: Settings
-    database: Engine
-    storage: Storage
-    encode: Callable[..., bytes]
-    now: float = _START
-    monotonic: float = 1000.0
-
-    def tend(self, **changes: Any) -> Account:
-        settings = Settings(**{**vars(self.settings), **changes})
-        return tend(settings, self.database, self.storage, self.now, self.monotonic)
-
-    def wait(self, seconds: float, **changes: Any) -> Account:
-        """Time goes by, with maintenance now and then; what was deleted."""
-        total = Account(trusted=True)
-        until = self.now + seconds
-        while self.now < until:
-            step = min(_STEP, until - self.now)
-            self.now += step
-            self.monotonic += step
-            done = self.tend(**changes)
-            for name, value in vars(done).items():
-                setattr(total, name, value if name == "trusted" else getattr(total, name) + value)
-        return total
-
-    def restart(self) -> None:
-        """As if another process went on."""
-        clocks._last.clear()
-        maintenance._looked.clear()
-
-    def upload(self, seed: int, label: str = "a", owner: str = "ann", name: str = "pills") -> str:
-        rng = np.random.default_rng(seed)
-        data = self.encode(rng.integers(0, 256, size=(20, 30, 3), dtype=np.uint8))
-        taken = take_in(
-            *(self.database, self.storage, owner, name),
-            [Incoming("x", data, (Mark((label,)),))],
-            task="single_label",
-            max_pixels=10_000,
-            quota_bytes=None,
-            now=self.now,
-        )
-        assert taken.added + taken.duplicates == 1
-        with self.database.connect() as connection:
-            table = tables.samples.c
-            mine = select(table.blob).where(table.identity == bytes_hash(data))
-            return str(connection.scalars(mine).first())
-
-    def answer(self, kind: str = "predict", state: str = "Done") -> str:
-        with self.database.begin() as connection:
-            job = jobs.record(connection, "ann", kind, {}, now=self.now, result={})
-            row = update(tables.jobs).where(tables.jobs.c.id == job.id)
-            connection.execute(row.values(state=state))
-        self.private(f"results/{job.id}/map-0.png")
-        self.private(f"spool/{job.id}/0")
-        return job.id
-
-    def private(self, name: str) -> None:
-        self.storage.put_private(name, b"12345")
-        if self.storage.is_local:
-            os.utime(f"{self.storage.root}/private/{name}", (self.now, self.now))
-
-    def ids(self) -> set[str]:
-        with self.database.connect() as connection:
-            return set(connection.scalars(select(tables.jobs.c.id)))
-
-    def samples(self, owner: str = "ann", name: str = "pills") -> int:
-        with self.database.connect() as connection:
-            kept = datasets.find(connection, owner, name)
-        return 0 if kept is None else kept.num_samples
-
-    def files(self) -> set[str]:
-        return {file.name for file in self.storage.list_photos()}
-
-    def privates(self) -> set[str]:
-        return {file.name for file in self.storage.list_private()}
-
-    def lines(self) -> list[tuple[str, str, str, int]]:
-        table = tables.deletions.c
-        with self.database.connect() as connection:
-            rows = connection.execute(select(table.owner, table.what, table.why, table.count))
-            return sorted((row[0], row[1], row[2], row[3]) for row in rows)
-
-    def agrees(self) -> None:
-        """Files and rows tell the same, and so does the sum."""
-        with self.database.connect() as connection:
-            rows = connection.execute(select(tables.blobs)).all()
-            found = {f"{owner_folder(row.owner)}/{row.name[:2]}/{row.name}" for row in rows}
-            for owner in {row.owner for row in rows}:
-                total = sum(row.size_bytes for row in rows if row.owner == owner)
-                assert blobs.used_bytes(connection, owner)[1] == total
-        assert found == self.files()
-
-
-@pytest.fixture(params=[*KINDS])
-def house(
-    request: Any, tmp_path: Path, encode: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[House]:
-    with database_url(request.param, tmp_path) as url:
-        settings = Settings(bundle=None, home=tmp_path / "home", database=url)
-        database = open_database(settings.database_url)
-        tables.metadata.create_all(database)
-        made = House(settings, database, open_storage(settings.storage_url), encode)
-        assert not made.tend().trusted  # a clock that was never seen before
-        assert not made.wait(DAY - 1).trusted
-        assert made.wait(1).trusted
+@pytest.fixture(params=KINDS)
+def house(request: Any, tmp_path: Path, encode: Callable[..., bytes]) -> Iterator[House]:
+    with opened_house(request.param, tmp_path, encode) as made:
         yield made
-        database.dispose()
 
 
 def test_answers_go_when_their_time_is_over(house: House) -> None:
@@ -224,62 +112,6 @@ def test_a_photo_of_two_data_sets_goes_from_both_at_once(house: House) -> None:
     house.agrees()
 
 
-@pytest.mark.parametrize("jump", [_YEAR, 2 * 3600.0, 30 * _YEAR])
-def test_a_clock_that_jumps_forward(house: House, jump: float) -> None:
-    """FAULTS 43: nothing early; the clock is mended within the day."""
-    house.upload(1)
-    answer = house.answer()
-    due = 5 * DAY
-    house.wait(due - 3600, keep_days=5)
-    house.now += jump  # while the process runs
-    done = house.wait(20 * 3600, keep_days=5)
-    assert (done.trusted, done.photos, done.answers) == (False, 0, 0)
-    house.now -= jump
-    assert not house.tend(keep_days=5).trusted
-    assert house.samples() == 1
-    assert answer in house.ids()
-    done = house.wait(2 * DAY, keep_days=5)  # then it goes on as ever
-    assert (done.photos, done.answers) == (1, 1)
-
-
-def test_a_clock_that_jumps_while_nothing_runs(house: House) -> None:
-    house.upload(1)
-    house.restart()
-    house.now += _YEAR
-    house.monotonic = 5.0
-    assert not house.tend(keep_days=5).trusted
-    house.now -= _YEAR
-    assert not house.tend(keep_days=5).trusted
-    house.restart()
-    house.now += 0.9 * DAY  # a night
-    assert not house.tend(keep_days=5).trusted
-    assert house.wait(0.2 * DAY, keep_days=5).trusted
-    house.restart()
-    house.now += 0.9 * DAY
-    assert house.tend(keep_days=5).trusted
-    assert house.samples() == 1
-
-
-def test_a_clock_that_jumps_back(house: House) -> None:
-    """What is written while it is behind isn't old when it is set right."""
-    early = house.upload(1)
-    house.now -= 10 * _YEAR
-    house.restart()
-    assert not house.tend(keep_days=5).trusted
-    house.wait(3 * DAY, keep_days=5)
-    behind = house.upload(2)
-    answer = house.answer()
-    house.wait(DAY, keep_days=5)
-    house.now += 10 * _YEAR
-    done = house.wait(3 * DAY, keep_days=5)
-    assert (done.trusted, done.photos) == (True, 1)  # the early one is seven days old
-    assert {name.rsplit("/", 1)[1] for name in house.files()} == {behind}
-    assert early != behind
-    assert answer in house.ids()
-    done = house.wait(3 * DAY, keep_days=5)
-    assert (done.photos, done.answers) == (1, 1)
-
-
 def test_killed_in_the_middle(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows went, files didn't: a later run finds them. Files that are needed stay."""
     house.upload(1)
@@ -362,8 +194,6 @@ def test_in_a_bucket(tmp_path: Path, encode: Callable[..., bytes]) -> None:
         settings = Settings(bundle=None, home=tmp_path, storage=url)
         database = open_database(settings.database_url)
         tables.metadata.create_all(database)
-        import time
-
         house = House(settings, database, open_storage(url), encode, now=time.time())
         house.tend()
         house.wait(DAY)
