@@ -139,7 +139,7 @@ def test_a_frame_goes_along(fake: Fake) -> None:
     page.toggle[0].set_value(True).run()
     page.slider[0].set_value((10, 50)).run()
     button(page, "Recognise").click().run()
-    assert json.loads(fake.forms[0]["boxes"]) == [[10, 15, 40, 30]]
+    assert json.loads(fake.forms[0]["boxes"]) == [[10, 9, 40, 42]]
 
 
 def test_a_map_is_named_by_its_method(fake: Fake) -> None:

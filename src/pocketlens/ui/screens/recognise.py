@@ -98,7 +98,7 @@ def _part(name: str, data: bytes, size: tuple[int, int], key: int, frames: dict[
     if not used or min(size) < 2:
         frames.pop(key, None)
         return
-    x, y, w, h = frames.get(key, (width // 4, height // 4, width // 2, height // 2))
+    x, y, w, h = frames.get(key, _middle(width, height))
     across = st.slider(raw("part_across"), 0, width, (x, x + w), key=f"across_{key}")
     down = st.slider(raw("part_down"), 0, height, (y, y + h), key=f"down_{key}")
     left, top = across[0], down[0]
@@ -106,6 +106,12 @@ def _part(name: str, data: bytes, size: tuple[int, int], key: int, frames: dict[
     framed = shown(data, frames[key])
     assert framed is not None
     st.image(framed[0], alt=raw("part_alt", name=name), width=360)
+
+
+def _middle(width: int, height: int) -> Box:
+    """A frame to begin with, which things in the middle of a photo fit into."""
+    left, top = round(0.15 * width), round(0.15 * height)
+    return left, top, width - 2 * left, height - 2 * top
 
 
 def _send(photos: Sequence[File], boxes: Sequence[Box | None]) -> None:
