@@ -1,7 +1,7 @@
 """Stands in for the training process: begins a child, tells of both, then does as its spec says.
 
 The settings of its spec: `model` is what it does: `wait` for ever, `die` of a fault, `fail` for the
-user's sake, else the name of a bundle beside the spec that it hands over as the result.
+user's sake, else the path of a bundle that it hands over as the result, `reject:PATH` as a bad one.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ def main(spec_file: Path) -> None:
         tell(failed={"code": "data_not_ready", "reason": f"{place}/photos/x.jpg can't be read"})
     else:
         (place / "compare.json").write_text('{"schema": 1, "rows": []}', encoding="utf-8")
-        files = {"bundle": act, "comparison": str(place / "compare.json")}
-        tell(result=_FOUND | files)
+        path = act.removeprefix("reject:")
+        files = {"bundle": path, "comparison": str(place / "compare.json")}
+        tell(result=_FOUND | files | {"offered": path == act})
 
 
 if __name__ == "__main__":

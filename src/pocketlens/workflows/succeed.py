@@ -142,9 +142,14 @@ def succeed(
         rows[1] = replace(rows[1], val_drop=float(lost[0]))
     rows[1] = _judged(rows[1], timings, limits)
     offered = rows[1].verdict == "ok"
-    reason = _words(rows, offered, len(tested.new.scored), added)
+    reason = _words(rows, offered, len(tested.new.scored), added, limits)
     rows = [
-        replace(rows[0], verdict="reference" if offered else "best", reason="answers now"),
+        replace(
+            rows[0],
+            verdict="reference" if offered else "best",
+            reason="answers now",
+            proven=True,
+        ),
         replace(rows[1], verdict="best" if offered else rows[1].verdict, reason=reason),
     ]
     comparison = Comparison(
@@ -303,7 +308,9 @@ def _judged(row: Row, timings: dict[str, Timing], limits: Limits) -> Row:
     return judged
 
 
-def _words(rows: Sequence[Row], offered: bool, num: int, added: Sequence[str]) -> str:
+def _words(
+    rows: Sequence[Row], offered: bool, num: int, added: Sequence[str], limits: Limits
+) -> str:
     current, new = rows
     assert current.score is not None
     assert new.score is not None
@@ -315,7 +322,7 @@ def _words(rows: Sequence[Row], offered: bool, num: int, added: Sequence[str]) -
     if not offered:
         return f"{new.reason} ({figures})"
     if new.proven:
-        sure = "that it is not worse than allowed is proven"
+        sure = f"a loss is surely within the limit of {limits.max_drop:g} points"
     else:
         high = max(new.drop_high or 0.0, new.drop_unseen or 0.0)
         sure = f"so few photos can't exclude a loss of up to {high:.1f} points"

@@ -116,7 +116,8 @@ def _register(
     home, storage = context.settings.home, context.storage
     bundle = read_bundle(found["bundle"])
     model_files.forget(home, model_id, storage)  # of an attempt that ended before its row
-    kept = model_files.keep(bundle, home, model_id, storage)
+    if found["offered"]:  # what never may answer need not be kept
+        bundle = model_files.keep(bundle, home, model_id, storage)
     promoted = None
     if found["offered"] and job.request.get("promote"):
         promoted = _unopenable(context, model_id)
@@ -124,7 +125,7 @@ def _register(
         with context.database.begin() as connection:
             if not _is_mine(connection, job):
                 raise Cancelled
-            return _write(connection, job, kept, model_id, spec, found, promoted)
+            return _write(connection, job, bundle, model_id, spec, found, promoted)
     except BaseException:
         model_files.forget(home, model_id, storage)
         raise
