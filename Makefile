@@ -3,7 +3,7 @@ PYTHON ?=
 RUN = .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help environment demo test test-all lint clean
+.PHONY: help environment demo serve page test test-all lint clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -13,6 +13,15 @@ environment: ## make .venv, or bring it up to date
 
 demo: environment ## train on photos of solar cells, shrink, prove (about 10 minutes)
 	@$(RUN) examples/solar_cells.py
+
+demo/run/best: | environment
+	@$(RUN) examples/solar_cells.py
+
+serve: environment demo/run/best ## serve the demo's model over HTTP (makes the demo first, where there is none)
+	@$(RUN) -m pocketlens serve demo/run/best
+
+page: environment ## the web page over what `make serve` serves; start it in another terminal
+	@$(RUN) -m pocketlens ui
 
 test: environment ## all tests but the slow ones
 	@$(RUN) -m pytest -m "not slow"
