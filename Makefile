@@ -1,5 +1,7 @@
 # Two commands on a fresh machine: `make demo` and `make test`. Needed: Python 3.11+, make.
 PYTHON ?=
+# Processes that the tests are divided among, a file to each.
+WORKERS ?= 2
 RUN = .venv/bin/python
 
 .DEFAULT_GOAL := help
@@ -24,7 +26,7 @@ page: environment ## the web page over what `make serve` serves; start it in ano
 	@$(RUN) -m pocketlens ui
 
 test: environment ## all tests but the slow ones
-	@$(RUN) -m pytest -m "not slow"
+	@$(RUN) -m pytest -m "not slow" -n $(WORKERS) --dist loadfile
 
 test-all: environment ## every test
 	@$(RUN) -m pytest
