@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,28 @@ def test_the_language_stays(browser: Browser, url: str) -> None:
         expect(page).to_have_url(f"{url}/teach?lang=en")
         page.reload()
         expect(page.get_by_role("heading", name="Teach it more")).to_be_visible()
+
+
+def test_a_service_that_goes_and_comes(browser: Browser, tmp_path: Path) -> None:
+    """The page says that nobody answers, and goes on by itself; answers that were there stay."""
+    fake = Fake(pending=0)
+    with ExitStack() as first:
+        service = first.enter_context(serving(fake))
+        ui = ["ui", "--service", service, "--port", "0"]
+        with running(ui, tmp_path) as url, reader(browser) as page:
+            page.goto(f"{url}/?lang=en")
+            _, data, mime = photo()
+            sent = {"name": "a.png", "mimeType": mime, "buffer": data}
+            page.locator("input[type=file]").set_input_files(sent)
+            page.get_by_role("button", name="Recognise", exact=True).click()
+            expect(page.locator(".pl-name")).to_be_visible()
+            first.close()
+            page.get_by_role("link", name="Teach").click()
+            expect(page.get_by_text("can't be reached")).to_be_visible()
+            with serving(fake, int(service.rpartition(":")[2])):
+                expect(page.get_by_role("heading", name="Teach it more")).to_be_visible()
+                page.get_by_role("link", name="Recognise").click()
+                expect(page.locator(".pl-name")).to_be_visible()
 
 
 def test_by_keyboard_and_camera(browser: Browser, url: str, fake: Fake) -> None:

@@ -250,10 +250,11 @@ def problem(status: int, code: str, extra: dict[str, Any] | None = None) -> JSON
 
 
 @contextmanager
-def serving(fake: Fake) -> Iterator[str]:
-    """The URL of a fake that runs in a thread until the block is left."""
+def serving(fake: Fake, port: int = 0) -> Iterator[str]:
+    """The URL of a fake that runs in a thread until the block is left; 0 takes a free port."""
     with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("127.0.0.1", port))
         listening.listen()
         config = uvicorn.Config(make_app(fake), log_config=None, access_log=False, lifespan="off")
         server = uvicorn.Server(config)
