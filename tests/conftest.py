@@ -26,7 +26,8 @@ CANNOT_BE_HAD = (
     "needs Windows",
     "needs macOS",
     "needs an unprivileged user",
-    "needs PostgreSQL",  # .ci/run installs it where it can
+    "needs PostgreSQL",  # .ci/run installs these where it can
+    "needs Redis",
     "needs Chromium",  # likewise
     "needs LiteRT",  # can't be installed beside the rest; pyproject.toml says why
 )

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -18,10 +19,15 @@ from pocketlens.service.queue import Queue, open_queue
 from pocketlens.service.settings import Settings
 from pocketlens.service.tables import new_id
 from support.databases import KINDS, database_url
+from support.redis_server import redis_url
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=(*KINDS, "redis"))
 def settings(request: Any, tmp_path: Path) -> Iterator[Settings]:
+    if request.param == "redis":
+        with TemporaryDirectory() as place, redis_url(Path(place)) as url:
+            yield Settings(None, tmp_path, queue=url)
+        return
     with database_url(request.param, tmp_path) as url:
         yield Settings(None, tmp_path, database=url)
 
