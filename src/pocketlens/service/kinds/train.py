@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from pocketlens.core.errors import DataError, UserError
 from pocketlens.core.text import safe_filename
 from pocketlens.service import model_files, training
 from pocketlens.service.context import Cancelled, Context, JobFailed
-from pocketlens.service.database import reading
+from pocketlens.service.database import is_unavailable, reading
 from pocketlens.service.datasets import materialise
 from pocketlens.service.jobs import Job
 from pocketlens.service.models import add_model
 from pocketlens.service.promotion import PromotionError, current_model, promote
+from pocketlens.service.storage import StorageUnavailableError
 from pocketlens.service.tables import ENDED, comparisons, datasets, jobs, models, new_id
 
 LANE = "long"
@@ -42,17 +44,21 @@ def run(job: Job, context: Context) -> Any:
     work = context.settings.home / "work" / job.id
     try:
         spec_file = _prepared(job, context, work)
+        spec = _spec(spec_file)
         try:
             found = training.run_process(spec_file, beat=context.beat)
         except training.TrainingFailedError as error:
             raise JobFailed(error.code, str(error)) from error
-        result = _register(job, context, model_id, _spec(spec_file), found)
+        result = _register(job, context, model_id, spec, found)
     except Cancelled:
         if _is_over(context, job):
             shutil.rmtree(work, ignore_errors=True)
         raise
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
+    except Exception as error:
+        # What is handed back goes on from here: hours of training aren't lost with a storage that
+        # was away for a minute.
+        if not (is_unavailable(error) or isinstance(error, StorageUnavailableError)):
+            shutil.rmtree(work, ignore_errors=True)
         raise
     shutil.rmtree(work, ignore_errors=True)
     return result
@@ -115,20 +121,38 @@ def _register(
     """Files first, then all rows in one transaction, if the job is still this attempt's."""
     home, storage = context.settings.home, context.storage
     bundle = read_bundle(found["bundle"])
-    model_files.forget(home, model_id, storage)  # of an attempt that ended before its row
-    if found["offered"]:  # what never may answer need not be kept
-        bundle = model_files.keep(bundle, home, model_id, storage)
+    # Files of an attempt that ended before its row. Of an attempt that was thought dead nothing is
+    # touched here: what lies there may be the model that the attempt after it has registered.
+    _forget(job, context, model_id)
     promoted = None
-    if found["offered"] and job.request.get("promote"):
-        promoted = _unopenable(context, model_id)
     try:
+        if found["offered"]:  # what never may answer need not be kept
+            bundle = model_files.keep(bundle, home, model_id, storage)
+            if job.request.get("promote"):
+                promoted = _unopenable(context, model_id)
         with context.database.begin() as connection:
             if not _is_mine(connection, job):
                 raise Cancelled
             return _write(connection, job, bundle, model_id, spec, found, promoted)
     except BaseException:
-        model_files.forget(home, model_id, storage)
+        with suppress(Exception, Cancelled):  # what is left, the next attempt removes
+            _forget(job, context, model_id)
         raise
+
+
+def _forget(job: Job, context: Context, model_id: str) -> None:
+    """Remove the model's files where no other attempt can have made them.
+
+    Raises:
+        Cancelled: another attempt has the job, or had it.
+    """
+    with context.database.begin() as connection:
+        mine = select(jobs.c.state, jobs.c.attempt).where(jobs.c.id == job.id).with_for_update()
+        row = connection.execute(mine).first()
+        made = connection.execute(select(models.c.id).where(models.c.id == model_id)).first()
+        if made is not None or (row is not None and row.attempt != job.attempt):
+            raise Cancelled
+        model_files.forget(context.settings.home, model_id, context.storage)
 
 
 def _unopenable(context: Context, model_id: str) -> str:
