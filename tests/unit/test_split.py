@@ -173,6 +173,30 @@ def test_keep_never_moves_an_old_sample():
     assert abs(counts["test", "a"] - 45) <= 1  # the new ones fill up to the shares
 
 
+def test_what_tested_once_tests_again_though_data_between_lacked_it():
+    """Bundle after bundle: the second was trained on other photos, the third has all."""
+    samples, keys = made({"a": 60, "b": 60})
+    others, other_keys = made({"c": 60, "d": 60})
+    first = make_split(samples, keys)
+    second = make_split(others, other_keys, keep=first)
+    assert not set(second.test) & set(keys)
+    second = Split.from_dict(second.to_dict())
+    third = make_split([*samples, *others], [*keys, *other_keys], keep=second, seed=7)
+    assert set(first.test) | set(second.test) <= set(third.test)
+    assert not third.tested_before
+    assert set(make_split(others, other_keys, keep=second).tested_before) == set(first.test)
+
+
+def test_keep_knows_a_photo_by_another_box():
+    """A corrected box, or the whole photo in place of it, is still the photo that tested."""
+    samples, keys = made({"a": 60, "b": 60})
+    old = make_split(samples, [f"{key}@1,2,3,4" for key in keys])
+    new = make_split(samples, [f"{key}@1,2,3,5" for key in keys], keep=old, seed=7)
+    for part in ("train", "val", "test"):
+        was, now = ({k.partition("@")[0] for k in getattr(s, part)} for s in (old, new))
+        assert was == now
+
+
 def test_keep_with_given_parts_and_groups():
     def data(num):
         train = [Sample(f"t{i}", ("a",), group=f"g{i % 20}", part="train") for i in range(num)]

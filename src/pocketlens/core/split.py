@@ -33,6 +33,8 @@ class Split:
         train, val, test: sample identities, sorted; together they need not be all samples.
         calibration: identities that a compression step has looked at and that belong to no
             part (of an imported bundle); they are never scored.
+        tested_before: identities that tested an earlier model and are not in this data, so that a
+            later one whose data has them tests with them again.
         seed: of the random choice; None when the parts came with the data.
         groups: whether groups stayed whole (`across`) or were divided (`inside`).
         notes: what a person should know of how it came about.
@@ -42,13 +44,16 @@ class Split:
     val: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
     calibration: tuple[str, ...] = ()
+    tested_before: tuple[str, ...] = ()
     seed: int | None = None
     groups: SplitGroups = "across"
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     def part_of(self) -> dict[str, str]:
         """Identity -> part, `calibration` included."""
-        return {key: part for part in ("calibration", *PARTS) for key in getattr(self, part)}
+        before = dict.fromkeys(self.tested_before, "test")
+        now = {key: part for part in ("calibration", *PARTS) for key in getattr(self, part)}
+        return before | now
 
     def parts_of(self, identities: Iterable[str]) -> list[str | None]:
         """The part of each sample; None where neither it nor its photo is known.
@@ -57,7 +62,7 @@ class Split:
         the photo. Of a photo in several parts the most telling counts: train, val, calibration.
         """
         exact = self.part_of()
-        by_photo: dict[str, str] = {}
+        by_photo = dict.fromkeys(map(photo_of, self.tested_before), "test")
         for part in ("test", "calibration", "val", "train"):
             by_photo |= dict.fromkeys(map(photo_of, getattr(self, part)), part)
         return [exact.get(key) or by_photo.get(photo_of(key)) for key in identities]
@@ -69,12 +74,14 @@ class Split:
         """Plain values for `split.json`."""
         values: dict[str, Any] = {part: list(getattr(self, part)) for part in PARTS}
         values |= {"calibration": list(self.calibration), "seed": self.seed}
+        values |= {"tested_before": list(self.tested_before)} if self.tested_before else {}
         return values | ({} if self.groups == "across" else {"groups": self.groups})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Split:
         """The value that `to_dict` wrote."""
-        parts = {k: tuple(map(str, values.get(k, ()))) for k in (*PARTS, "calibration")}
+        names = (*PARTS, "calibration", "tested_before")
+        parts = {k: tuple(map(str, values.get(k, ()))) for k in names}
         groups: SplitGroups = "inside" if values.get("groups") == "inside" else "across"
         return cls(**parts, seed=values.get("seed"), groups=groups)
 
@@ -100,8 +107,8 @@ def make_split(
         samples: N samples.
         identities: N identities, as `dataset.identity` makes them.
         seed: the random choice is a function of it and of the identities, not of their order.
-        keep: an earlier split; its samples keep their part, those seen in calibration are
-            trained on.
+        keep: an earlier split; its samples keep their part, as do new boxes of its photos; those
+            seen in calibration are trained on. What it tested is remembered, here or not.
         groups: `across` keeps each group in one part; `inside` divides each between the parts,
             stratified by it as by a label. By default as in `keep`, else `across`.
 
@@ -110,8 +117,9 @@ def make_split(
     """
     assert len(samples) == len(identities)
     groups = groups or ("across" if keep is None else keep.groups)
-    kept = {} if keep is None else keep.part_of()
-    parts: list[Part | None] = [_as_part(kept.get(key)) for key in identities]
+    known = Split() if keep is None else keep
+    kept = [_as_part(part) for part in known.parts_of(identities)]
+    parts = list(kept)
     notes: list[str] = []
     if conflicts := _conflicts(samples, identities):
         notes.append(
@@ -133,7 +141,7 @@ def make_split(
             notes.append("validation is carved from the training part")
             pool = [i for i, part in enumerate(parts) if part in ("train", "val")]
             for i in pool:  # earlier choices stay, the layout's `train` is open to both
-                parts[i] = _as_part(kept.get(identities[i]))
+                parts[i] = kept[i]
             _assign(samples, identities, parts, pool, CARVED, seed, groups)
     else:
         _assign(samples, identities, parts, range(len(parts)), FRACTIONS, seed, groups)
@@ -152,7 +160,18 @@ def make_split(
                     "add photos of each class"
                 )
             )
-    return Split(**found, seed=None if given else seed, groups=groups, notes=tuple(notes))
+    before = _tested_before(keep, identities)
+    seed_used = None if given else seed
+    return Split(**found, tested_before=before, seed=seed_used, groups=groups, notes=tuple(notes))
+
+
+def _tested_before(keep: Split | None, identities: Sequence[str]) -> tuple[str, ...]:
+    """What tested an earlier model and isn't among these photos."""
+    if keep is None:
+        return ()
+    here = set(map(photo_of, identities))
+    tested = {*keep.test, *keep.tested_before}
+    return tuple(sorted(key for key in tested if photo_of(key) not in here))
 
 
 def halves(

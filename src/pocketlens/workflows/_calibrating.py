@@ -113,7 +113,7 @@ def _all_photos(hashed: Hashed) -> _Photos:
 def _without(photos: _Photos, split: Split, scored: frozenset[str]) -> _Photos:
     """The photos that nothing is scored on: the test must not be one of what was seen."""
     # By the photo: a crop of a test photo is seen when the whole is.
-    barred = set(map(photo_of, scored.union(split.val, split.test)))
+    barred = set(map(photo_of, scored.union(split.val, split.test, split.tested_before)))
     kept = [i for i, key in enumerate(photos.identities) if photo_of(key) not in barred]
     if not kept:
         raise UserError(
