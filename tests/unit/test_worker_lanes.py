@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from pathlib import Path
 
 import pytest
 
 from pocketlens import cli
-from pocketlens.service import kinds
+from pocketlens.service import kinds, worker
 from pocketlens.service.database import open_database
 from pocketlens.service.migrate import migrate
 from pocketlens.service.settings import Settings
@@ -48,6 +49,32 @@ def test_lanes(lanes: tuple[str, ...], tmp_path: Path) -> None:
     deadline.cancel()
     database.dispose()
     assert queue.asked == expected
+
+
+def test_a_queue_that_fails_does_not_end_a_lane(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that lives and takes no jobs any more would be seen by nobody."""
+    monkeypatch.setattr(worker, "_PAUSE", (0.01, 0.01))
+    given = Settings(None, tmp_path, threads=1, workers=1, lanes=("slow",))
+    database = open_database(given.database_url)
+    migrate(database)
+    stop = threading.Event()
+
+    class Broken(Queue):
+        def get(self, lane: str, timeout: float, stop: threading.Event) -> None:
+            if not self.asked:
+                self.asked.add("a first time")
+                raise sqlite3.DatabaseError("file is not a database")
+            super().get(lane, timeout, stop)
+
+    queue = Broken(2, stop)
+    deadline = threading.Timer(10, stop.set)
+    deadline.start()
+    run_worker(Parts(given, database, queue, None, None), stop)  # type: ignore[arg-type]
+    deadline.cancel()
+    database.dispose()
+    assert queue.asked == {"a first time", "slow"}
 
 
 def test_an_unknown_lane_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -106,12 +106,15 @@ def run_worker(
 
 
 def _slot(parts: Parts, heart: Heart, lane: str, name: str, stop: threading.Event) -> None:
-    """One job after the other, until `stop`."""
+    """One job after the other, until `stop`, whatever becomes of any."""
     while not stop.is_set():
-        id = _patiently(lambda: parts.queue.get(lane, 1.0, stop), stop)
-        if id is None:
+        try:
+            id = _patiently(lambda: parts.queue.get(lane, 1.0, stop), stop)
+            job = None if id is None else _patiently(partial(_claim, parts, id, name), stop)
+        except Exception:  # a damaged queue, say; without this the worker would live and do nothing
+            log.exception("no job can be taken from lane %s", lane)
+            stop.wait(_PAUSE[1])
             continue
-        job = _patiently(partial(_claim, parts, id, name), stop)
         if job is not None:
             try:
                 _work(parts, heart, job, stop)
