@@ -13,6 +13,8 @@ import httpx
 
 #: Seconds: uploads may take long on a slow line, connecting may not.
 _TIMEOUT: Final = httpx.Timeout(60.0, connect=3.0)
+#: A large zip is unpacked, looked at and made anew before it is answered.
+_TAKING_IN: Final = httpx.Timeout(1_800.0, connect=3.0)
 
 Json = dict[str, Any]
 File = tuple[str, bytes]
@@ -96,12 +98,12 @@ class Client:
         """Add photos under one label to a data set; what was added and what wasn't."""
         files = [("images", photo) for photo in photos]
         data = {"labels": json.dumps([label] * len(photos), ensure_ascii=False)}
-        return _object(self._send("POST", _dataset(dataset, "/images"), files=files, data=data))
+        return self._add(dataset, files=files, data=data)
 
     def add_archive(self, dataset: str, archive: File) -> Json:
         """Add a zip of labelled photos to a data set; what was added and what wasn't."""
         files = [("archive", archive)]
-        return _object(self._send("POST", _dataset(dataset, "/images"), files=files))
+        return self._add(dataset, files=files)
 
     def check(self, dataset: str) -> Json:
         """The readiness check, or `{"job_id": …}` while it is being made."""
@@ -110,6 +112,10 @@ class Client:
     def delete_dataset(self, dataset: str) -> None:
         """Delete a data set with its photos."""
         self._send("DELETE", _dataset(dataset))
+
+    def _add(self, dataset: str, **form: Any) -> Json:
+        where = _dataset(dataset, "/images")
+        return _object(self._send("POST", where, timeout=_TAKING_IN, **form))
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         headers = dict(options.pop("headers", {}))
