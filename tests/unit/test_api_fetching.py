@@ -111,6 +111,13 @@ class _Handler(BaseHTTPRequestHandler):
                     time.sleep(0.05)
             except OSError:
                 pass
+        elif self.path == "/slow-head":
+            with suppress(OSError):
+                self.send_response_only(200)
+                self.flush_headers()
+                for _ in range(100):
+                    self.wfile.write(b"X-A: b\r\n")
+                    time.sleep(0.05)
         elif self.path == "/large":
             self.send_response(200)
             self.end_headers()
@@ -153,15 +160,17 @@ def test_a_photo(tmp_path: Path, elsewhere: Resolve) -> None:
     assert found == _Handler.content
 
 
-@pytest.mark.parametrize("path", ["redirect", "missing", "slow"])
+@pytest.mark.parametrize("path", ["redirect", "missing", "slow", "slow-head"])
 def test_no_photo(
     tmp_path: Path, elsewhere: Resolve, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetching, "_SECONDS", 0.3)
+    began = time.monotonic()
     with pytest.raises(Problem) as raised:
         fetch(f"http://photos.example/{path}", settings(tmp_path), resolve=elsewhere)
     assert (raised.value.status_code, raised.value.code) == (400, "url_not_fetched")
     assert "127.0.0" not in raised.value.detail
+    assert time.monotonic() - began < 3, "a thread of the service is held no longer"
 
 
 def test_too_large_a_photo(tmp_path: Path, elsewhere: Resolve) -> None:

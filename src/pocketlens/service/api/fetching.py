@@ -10,8 +10,10 @@ import http.client
 import ipaddress
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -99,9 +101,16 @@ def is_public(address: str) -> bool:
 def _get(scheme: str, host: str, address: str, port: int, target: str, most: int) -> bytes:
     until = time.monotonic() + _SECONDS
     raw = socket.create_connection((address, port), timeout=_SECONDS)
+    if scheme == "https":
+        context = ssl.create_default_context()
+        raw = context.wrap_socket(raw, server_hostname=host, do_handshake_on_connect=False)
+    # A socket's own time begins anew with each byte: a handshake or a head could go on for ever.
+    end = threading.Timer(max(0.0, until - time.monotonic()), _cut, (raw,))
+    end.daemon = True
+    end.start()
     try:
-        if scheme == "https":
-            raw = ssl.create_default_context().wrap_socket(raw, server_hostname=host)
+        if isinstance(raw, ssl.SSLSocket):
+            raw.do_handshake()
         connection = http.client.HTTPConnection(host, port, timeout=_SECONDS)
         connection.sock = raw
         headers = {"Accept": "image/*", "Accept-Encoding": "identity", "Connection": "close"}
@@ -111,7 +120,13 @@ def _get(scheme: str, host: str, address: str, port: int, target: str, most: int
             raise OSError("not 200")
         return _read(answer, raw, most, until)
     finally:
+        end.cancel()
         raw.close()
+
+
+def _cut(raw: socket.socket) -> None:
+    with suppress(OSError):  # it is closed already
+        socket.socket.shutdown(raw, socket.SHUT_RDWR)
 
 
 def _read(answer: Any, raw: socket.socket, most: int, until: float) -> bytes:
@@ -123,6 +138,8 @@ def _read(answer: Any, raw: socket.socket, most: int, until: float) -> bytes:
         raw.settimeout(left)
         more = answer.read1(65_536)
         if not more:
+            if time.monotonic() >= until:
+                raise OSError("too slow")
             return bytes(content)
         content += more
         if len(content) > most:
