@@ -194,7 +194,8 @@ def test_cancelling_a_running_job(place: Place) -> None:
 
 def test_deleting_while_it_runs(place: Place) -> None:
     go = threading.Event()
-    place.run |= {"work": waits(go), "deaf": lambda *_: go.wait(PATIENCE)}
+    place.run["work"] = waits(go)
+    place.run["deaf"] = lambda j, at: go.wait(9) and at.storage.put_private(f"results/{j.id}", b"")
     listens, deaf = place.submit("work"), place.submit("deaf")
     with place.working():
         for id in (listens, deaf):
@@ -203,8 +204,7 @@ def test_deleting_while_it_runs(place: Place) -> None:
                 assert jobs.remove(connection, "ann", id)
         go.set()
         place.wait(place.submit("work"))
-    assert place.row(listens) is None
-    assert place.row(deaf) is None
+    assert (place.row(listens), place.row(deaf), place.storage.files) == (None, None, {})
 
 
 def test_a_training_does_not_hold_up_predictions(place: Place) -> None:

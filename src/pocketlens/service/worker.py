@@ -17,19 +17,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from pocketlens.core.predictor import available_cores
 from pocketlens.service import jobs, kinds, spool
 from pocketlens.service.context import Cancelled, Context, JobFailed
-from pocketlens.service.database import is_unavailable
+from pocketlens.service.database import is_unavailable, reading
 from pocketlens.service.holding import Heart, Held
 from pocketlens.service.jobs import CANCELLED, CANCELLED_REASON, Job
 from pocketlens.service.queue import Queue
 from pocketlens.service.settings import Settings
 from pocketlens.service.storage import StorageUnavailableError
 from pocketlens.service.sweeping import sweep
+from pocketlens.service.tables import jobs as jobs_table
 
 #: Seconds that jobs have to end by themselves when the worker is asked to stop.
 GRACE_SECONDS: Final = 20.0
@@ -151,6 +152,7 @@ def _work(parts: Parts, heart: Heart, job: Job, stop: threading.Event) -> None:
     about = {"job": job.id, "kind": job.kind, "attempt": job.attempt, "seconds": seconds}
     if not ended:
         log.info("job %s is not this worker's any more", job.id, extra=about)
+        _drop_deleted(parts, job.id)
     elif ending.state == "back":
         log.info("job %s is handed back", job.id, extra=about)
         if not ending.code:  # else it waits for the sweep, and so for better times
@@ -269,6 +271,19 @@ def _drop(parts: Parts, id: str) -> None:
         spool.drop(parts.storage, id)
     except StorageUnavailableError:
         log.warning("the files of job %s are left for maintenance", id)
+
+
+def _drop_deleted(parts: Parts, id: str) -> None:
+    """Remove what a job has written since it was deleted: with it all that belonged to it went."""
+    try:
+        with reading(parts.database) as connection:
+            known = select(jobs_table.c.id).where(jobs_table.c.id == id)
+            if connection.execute(known).first() is None:
+                parts.storage.delete_private(f"results/{id}")
+    except Exception as error:
+        if not is_unavailable(error) and not isinstance(error, StorageUnavailableError):
+            raise
+        log.warning("the results of job %s are left for maintenance", id)
 
 
 def _patiently(work: Callable[[], Any], stop: threading.Event, *, always: bool = False) -> Any:
