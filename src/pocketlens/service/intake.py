@@ -193,7 +193,7 @@ def _fault(mark: Mark, task: Task, size: tuple[int, int]) -> tuple[str, str] | N
     if task == "single_label" and len(mark.labels) != 1:
         return "bad_label", "a photo of this data set has exactly one label"
     for label in mark.labels:
-        if not label.strip() or len(label) > MAX_LABEL or "\0" in label or not _is_text(label):
+        if not label.strip() or len(label) > MAX_LABEL or "\0" in label or not _is_plain(label):
             return "bad_label", f"a label is text of 1 to {MAX_LABEL:,} characters"
         if task == "multi_label" and LABEL_SEPARATOR in label:
             return "bad_label", f"a label beside others has no {LABEL_SEPARATOR}, which joins them"
@@ -201,10 +201,11 @@ def _fault(mark: Mark, task: Task, size: tuple[int, int]) -> tuple[str, str] | N
     return ("bad_box", fault) if fault else None
 
 
-def _is_text(label: str) -> bool:
+def _is_plain(value: Any) -> bool:
+    """Whether it can be written as JSON in UTF-8: no half of a character, no NaN, no infinity."""
     try:
-        label.encode()
-    except UnicodeEncodeError:  # half of a character
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):
         return False
     return True
 
@@ -316,9 +317,13 @@ class _Entry:
         """Add what is known of the classes; the newest counts."""
         labels = {label for mark in self._photo.marks for label in mark.labels}
         new = {
-            label: dict(info)
+            label: info
             for label in labels
-            if (info := self._class_info.get(label))
+            if (
+                info := {
+                    k: v for k, v in self._class_info.get(label, {}).items() if _is_plain({k: v})
+                }
+            )
             and info != kept.class_info.get(label)
             and len(json.dumps(info)) <= _MAX_INFO
         }
