@@ -152,6 +152,24 @@ def test_the_table_beside_the_bundle(api: TestClient) -> None:
     assert api.get("/v1/comparisons/none", headers=BOB).status_code == 404
 
 
+def test_a_table_names_no_directory_of_the_machine(api: TestClient) -> None:
+    """`shrink` notes where the bundles lie that it began with."""
+    table, id = json.loads(small().to_json()), new_id()
+    table["rows"][0]["path"] = "/home/somebody/work/0123/model"
+    table["rows"][1] |= {"path": "variants/a", "reason": "can't open /home/somebody/x/model.onnx"}
+    table["config"] = {"calibration": ["/home/somebody/photos"], "threads": 2}
+    table["notes"] = ["see /home/somebody/x/log.txt"]
+    row = {"id": id, "owner": "ada", "name": "mine", "created_at": 1.0, "table": table}
+    with opened(api).database.begin() as connection:
+        connection.execute(insert(comparisons).values(row))
+    answer = api.get(f"/v1/comparisons/{id}", headers=ADA)
+    assert "somebody" not in answer.text
+    assert "somebody" not in api.get(f"/v1/comparisons/{id}/report", headers=ADA).text
+    found = answer.json()
+    assert [row["path"] for row in found["rows"][:2]] == ["model", "variants/a"]
+    assert found["config"] == {"calibration": ["photos"], "threads": 2}
+
+
 def test_names_that_mean_harm_stay_text(api: TestClient, tmp_path: Path) -> None:
     table = api.get(f"/v1/models/{trained(api, tmp_path)}", headers=ADA).json()["comparison_id"]
     page = api.get(f"/v1/comparisons/{table}/report", headers=ADA)

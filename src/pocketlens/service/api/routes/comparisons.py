@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Query, Response
+from fastapi import Path as InPath
 from sqlalchemy import Select, or_, select
 
 from pocketlens.core.comparison import Comparison
+from pocketlens.service import training
 from pocketlens.service.api.access import ServiceDep, UserDep
 from pocketlens.service.api.model_schemas import ComparisonList
 from pocketlens.service.api.problems import not_found, problems
@@ -21,7 +24,7 @@ from pocketlens.service.tables import comparisons
 
 router = APIRouter(tags=["comparisons"])
 
-ComparisonId = Annotated[str, Path(description="32 hexadecimal digits.", max_length=100)]
+ComparisonId = Annotated[str, InPath(description="32 hexadecimal digits.", max_length=100)]
 
 
 def _content(type: str) -> dict[int | str, dict[str, Any]]:
@@ -86,7 +89,25 @@ def _table(service: Service, user: User, id: str) -> dict[str, Any]:
         row = connection.execute(_visible(user).where(comparisons.c.id == id)).mappings().first()
     if row is None:
         raise not_found("there is no such comparison")
-    return dict(row["table"])
+    return _without_paths(dict(row["table"]), service.settings.home)
+
+
+def _without_paths(table: dict[str, Any], home: Path) -> dict[str, Any]:
+    """The table as it may be passed on: of paths on the machine that made it, the last part."""
+
+    def told(value: Any) -> Any:
+        if isinstance(value, str):
+            return training.without_paths(value, home)
+        if isinstance(value, Mapping):
+            return {key: told(one) for key, one in value.items()}
+        return [told(one) for one in value] if isinstance(value, list) else value
+
+    table |= {key: told(table[key]) for key in ("config", "notes") if key in table}
+    table["rows"] = [
+        {key: told(value) if key in ("path", "reason") else value for key, value in row.items()}
+        for row in table["rows"]
+    ]
+    return table
 
 
 def _visible(user: User) -> Select[Any]:
