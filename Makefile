@@ -38,5 +38,5 @@ lint: environment ## format and mend what can be mended, then check types and im
 	@$(RUN) -c 'from importlinter.cli import lint_imports_command as run; run()'
 
 clean: ## remove the environment, caches and what the demo made
-	rm -rf .venv .venv.lock .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist demo runs
+	rm -rf .venv .venv.lock .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist demo runs pocketlens-home
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
