@@ -20,7 +20,7 @@ demo/run/best: | environment
 	@$(RUN) examples/solar_cells.py
 
 serve: environment demo/run/best ## serve the demo's model over HTTP (makes the demo first, where there is none)
-	@$(RUN) -m pocketlens serve demo/run/best
+	@$(RUN) -m pocketlens serve demo/run/best --home demo/home
 
 page: environment ## the web page over what `make serve` serves; start it in another terminal
 	@$(RUN) -m pocketlens ui
@@ -38,5 +38,5 @@ lint: environment ## format and mend what can be mended, then check types and im
 	@$(RUN) -c 'from importlinter.cli import lint_imports_command as run; run()'
 
 clean: ## remove the environment, caches and what the demo made
-	rm -rf .venv .venv.lock .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist demo runs pocketlens-home
+	rm -rf .venv .venv.lock .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist demo runs
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
