@@ -11,7 +11,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -137,11 +137,26 @@ def test_a_job_that_kills_its_worker(place: Place) -> None:
     assert (found.state, found.code, found.attempt) == ("Failed", "worker_lost", 2)
 
 
+def _stop(process: subprocess.Popen[str], place: Place) -> None:
+    """Stop it while it holds no lock of an SQLite file: nobody else could go on then."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        process.send_signal(signal.SIGSTOP)
+        try:
+            for name in ("pocketlens.db", "queue.db"):
+                with closing(sqlite3.connect(place.settings.home / name, timeout=0.05)) as db:
+                    db.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError:
+            assert time.monotonic() < deadline
+            process.send_signal(signal.SIGCONT)
+
+
 def test_a_worker_that_is_stuck_loses_its_job(place: Place) -> None:
     id = place.submit(seconds=0.4, answer=1)
     with place.worker() as first:
         place.until(id, lambda job: job.state == "Running")
-        first.send_signal(signal.SIGSTOP)
+        _stop(first, place)
         with place.worker():
             done = place.until(id, jobs.is_ended)
             first.send_signal(signal.SIGCONT)

@@ -115,6 +115,9 @@ def test_only_operators_promote(api: TestClient, tmp_path: Path) -> None:
     assert (answer.status_code, answer.json()["code"]) == (403, "not_operator")
     made = api.post("/v1/trainings", headers=ADA, json={"dataset": "x", "promote": True})
     assert (made.status_code, made.json()["code"]) == (403, "not_operator")
+    for terms in ({"max_drop": 0.6}, {"max_latency_ms": 1000}):
+        made = api.post("/v1/trainings", headers=ADA, json={"dataset": "x", **terms})
+        assert (made.status_code, made.json()["code"]) == (403, "not_operator")
 
 
 def test_each_sees_its_own(api: TestClient, tmp_path: Path) -> None:
@@ -194,7 +197,7 @@ def test_a_training_is_a_job(api: TestClient) -> None:
                 class_info={},
             )
         )  # fmt: skip
-    asked = {"dataset": "알약", "epochs": 2, "max_drop": 1.5, "shrink": False}
+    asked = {"dataset": "알약", "epochs": 2, "max_drop": 0.25, "shrink": False}
     answer = api.post("/v1/trainings", headers=ADA, json=asked)
     assert answer.status_code == 202
     assert answer.headers["location"] == f"/v1/jobs/{answer.json()['job_id']}"

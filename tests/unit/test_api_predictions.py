@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +161,20 @@ def test_an_address_is_refused(api: TestClient) -> None:
         "/v1/predictions?wait=1", files={"image_url": (None, "http://127.0.0.1/x.png")}
     )
     assert (answer.status_code, answer.json()["code"]) == (400, "urls_not_allowed")
+
+
+def test_what_waits_is_bounded(tmp_path: Path, encode: Encode) -> None:
+    image = encode(support.photo())
+    given = support.settings(tmp_path, tokens=support.with_tokens())
+    with support.client(replace(given, max_waiting_bytes=3 * len(image))) as api:
+        ada = {"headers": support.bearer("ada")}
+        first, _, _ = answers = [send(api, image, wait=0, **ada) for _ in range(3)]
+        assert {answer.status_code for answer in answers} == {202}
+        more = send(api, image, wait=0, **ada)
+        assert (more.status_code, more.json()["code"]) == (429, "too_much_waiting")
+        assert int(more.headers["retry-after"]) > 0
+        spooled = list((tmp_path / "home").rglob("spool/*/*"))
+        assert len(spooled) == 3, "nothing is kept of what was refused"
+        assert send(api, image, wait=0, headers=support.bearer("bob")).status_code == 202
+        api.post(f"{first.headers['location']}/cancel", **ada)
+        assert send(api, image, wait=0, **ada).status_code == 202

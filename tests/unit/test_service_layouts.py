@@ -42,15 +42,18 @@ def photo(encode: Encode) -> Callable[[int], bytes]:
 def read(tmp_path: Path) -> Callable[..., tuple[Contents, list[Incoming]]]:
     """What an archive holds; nothing of it is left afterwards."""
 
+    def kept() -> set[Path]:
+        return set((Path(os.environ["POCKETLENS_CACHE"]) / "aihub").glob("*"))
+
     def read(files: Mapping[str, bytes | str], **options: Any) -> tuple[Contents, list[Incoming]]:
         work = tmp_path / "work" / "upload"
+        before = kept()  # of other tests
         try:
             with read_archive(_zip(files), work, **options) as contents:
                 return contents, list(contents.photos)
         finally:
             assert not work.exists()
-            cache = Path(os.environ["POCKETLENS_CACHE"]) / "aihub"
-            assert not list(cache.glob("*") if cache.is_dir() else [])
+            assert kept() == before
 
     return read
 

@@ -24,6 +24,7 @@ def run(
     tokens: Annotated[Path | None, Parameter(env_var="POCKETLENS_TOKENS")] = None,
     rate: Rate = None,
     max_body_mb: Annotated[float, Parameter(validator=Positive)] = 100,
+    max_waiting_mb: Annotated[float, Parameter(validator=Positive)] = 1_000,
     worker: Annotated[bool, Parameter(negative="--no-worker")] = True,
     allow_urls: Annotated[bool, Parameter(negative="")] = False,
     options: ServiceOptions = ServiceOptions(),  # noqa: B008 - it is frozen
@@ -50,6 +51,8 @@ def run(
         Requests a minute that one user (without tokens: one address) may make.
     max_body_mb
         Larger requests are refused.
+    max_waiting_mb
+        What one user's photos may come to that wait for their answers.
     worker
         Begin a worker; not where `pocketlens worker` runs elsewhere.
     allow_urls
@@ -62,6 +65,7 @@ def run(
         tokens=read_tokens(tokens),
         rate=rate,
         max_body_bytes=round(max_body_mb * 1e6),
+        max_waiting_bytes=round(max_waiting_mb * 1e6),
         allow_urls=allow_urls,
     )
     from pocketlens.service.serving import serve

@@ -17,7 +17,8 @@ def run(
     or other machines, with the same --database, --queue and --storage. Ctrl-C or SIGTERM lets it
     end the jobs at hand or hand them back; a second one ends it at once.
 
-    Example: `POCKETLENS_DATABASE=postgresql://me:secret@db/lens pocketlens worker --storage s3://photos`
+    Example: `pocketlens worker --storage s3://photos`, with the database's URL and its password in
+    POCKETLENS_DATABASE.
 
     Parameters
     ----------

@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from pocketlens.service.jobs import COLUMNS, Job
-from pocketlens.service.tables import State, jobs
+from pocketlens.service.tables import ENDED, State, jobs
 
 #: What a page shows of each job; results may be large, and have a request of their own.
 _SHOWN: Final = [column for column in COLUMNS if column.name not in ("result", "request")]
@@ -73,3 +73,9 @@ def _read(cursor: str) -> tuple[float, str]:
     if not math.isfinite(created_at) or not id.isalnum() or not id.isascii():
         raise CursorError(cursor)
     return created_at, id
+
+
+def waiting_bytes(connection: Connection, owner: str) -> int:
+    """What a user's jobs that haven't ended came with, and is kept until they end."""
+    total = select(func.coalesce(func.sum(jobs.c.spooled_bytes), 0))
+    return int(connection.scalar(total.where(jobs.c.owner == owner, jobs.c.state.not_in(ENDED))))

@@ -41,6 +41,7 @@ class Job:
     reason: str | None = None
     fingerprint: str | None = None
     lost: int = 0
+    spooled_bytes: int = 0
 
 
 #: What ends a job whose worker fell silent too often, and one that was cancelled.
@@ -126,6 +127,7 @@ def submit(
     id: str | None = None,
     key: str | None = None,
     fingerprint: str | None = None,
+    spooled_bytes: int = 0,
 ) -> tuple[Job, bool]:
     """A new Pending job, or the one that this idempotency key has made already.
 
@@ -136,7 +138,15 @@ def submit(
         IdempotencyConflictError: the key belongs to another request.
     """
     job = Job(
-        id or new_id(), owner, kind, "Pending", 0, now, dict(request), fingerprint=fingerprint
+        id or new_id(),
+        owner,
+        kind,
+        "Pending",
+        0,
+        now,
+        dict(request),
+        fingerprint=fingerprint,
+        spooled_bytes=spooled_bytes,
     )
     row = _row(job) | {"queued_at": now, "idempotency_key": key}
     if key is None:

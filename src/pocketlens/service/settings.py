@@ -46,6 +46,7 @@ class Settings:
             training photos never.
         quota_bytes: of all that one user stores; None: no limit.
         max_body_bytes: of one request; `max_parts` of its multipart parts.
+        max_waiting_bytes: of all that one user's jobs came with, until they have ended.
         max_pixels: of one photo.
         rate: requests a minute and user (or address, where there is no token); None: no limit.
         lease_seconds: a job whose worker gave no sign for so long is taken up by another.
@@ -67,6 +68,7 @@ class Settings:
     keep_days: float | None = None
     quota_bytes: int | None = None
     max_body_bytes: int = 100_000_000
+    max_waiting_bytes: int = 1_000_000_000
     max_parts: int = 1_000
     max_pixels: int = MAX_PIXELS
     rate: int | None = None

@@ -53,6 +53,7 @@ jobs = Table(
     Column("heartbeat_at", Float),
     Column("created_at", Float, nullable=False),
     Column("queued_at", Float),  # its id was last put into the queue
+    Column("spooled_bytes", BigInteger, nullable=False, default=0),  # of what it came with
     Column("started_at", Float),  # of the current attempt
     Column("ended_at", Float),
     Column("cancel_requested", Boolean, nullable=False, default=False),

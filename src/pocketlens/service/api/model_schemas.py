@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
@@ -10,6 +10,10 @@ from pocketlens.service.api.schemas import Id
 
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 ModelState = Literal["given", "offered", "rejected", "retired"]
+
+
+#: What a new model may lose unless an operator says otherwise; as the gate of `shrink` has it.
+MAX_DROP: Final = 0.5
 
 
 class TrainingRequest(BaseModel):
@@ -31,7 +35,9 @@ class TrainingRequest(BaseModel):
     batch_size: int | None = Field(None, ge=1, le=1024)
     seed: int | None = Field(None, ge=0, le=2**31 - 1)
     max_drop: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] = Field(
-        0.5, description="Points of the metric that may be lost against the current model."
+        MAX_DROP,
+        description="Points of the metric that may be lost against the current model; more than "
+        "by default, and `max_latency_ms`, are for operators.",
     )
     max_latency_ms: _Positive | None = Field(
         None, description="Longest time for one photo; without, not slower than the current model."

@@ -11,13 +11,15 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
 from fastapi import Header, Query, Response
+from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
-from pocketlens.service import jobs, spool
+from pocketlens.service import blobs, jobs, spool
 from pocketlens.service.api.problems import Problem
 from pocketlens.service.api.state import Service
 from pocketlens.service.api.views import job_view, json_response
 from pocketlens.service.database import reading
+from pocketlens.service.job_lists import waiting_bytes
 from pocketlens.service.jobs import Job
 from pocketlens.service.settings import User
 from pocketlens.service.tables import new_id
@@ -69,13 +71,17 @@ def submit(
     workers' sweep finds.
 
     Raises:
-        Problem: 422, the idempotency key came with another request before.
+        Problem: 422, the idempotency key came with another request before; 429, too much of this
+            user waits already.
     """
+    size = sum(map(len, files))
     seal = None if key is None else fingerprint(kind, parameters, files)
     id = new_id()
     names = spool.put(service.storage, id, files) if files else []
     try:
         with service.database.begin() as connection:
+            if size:  # one after the other, so that of many at once each counts those before it
+                blobs.lock(connection, user.name)
             job, is_new = jobs.submit(
                 connection,
                 user.name,
@@ -85,7 +91,10 @@ def submit(
                 id=id,
                 key=key,
                 fingerprint=seal,
+                spooled_bytes=size,
             )
+            if is_new and size:
+                _refuse_beyond(connection, user.name, service.settings.max_waiting_bytes)
     except jobs.IdempotencyConflictError:
         spool.drop(service.storage, id)
         raise Problem(
@@ -99,6 +108,16 @@ def submit(
     elif files:
         spool.drop(service.storage, id)
     return job
+
+
+def _refuse_beyond(connection: Connection, owner: str, most: int) -> None:
+    if waiting_bytes(connection, owner) > most:
+        raise Problem(
+            429,
+            "too_much_waiting",
+            f"more than {most / 1e6:g} MB would wait for an answer; ask again when jobs have ended",
+            headers={"Retry-After": "10"},
+        )
 
 
 def find(service: Service, user: User, id: str) -> Job | None:

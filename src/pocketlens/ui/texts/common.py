@@ -70,6 +70,10 @@ TEXTS: Final = {
         "Too many requests in a short time. Wait a little, then try again.",
         "짧은 시간에 요청이 너무 많았습니다. 잠시 후 다시 시도하세요.",
     ),
+    "code_too_much_waiting": (
+        "Many of your photos are still waiting for their answers. Try again when some are done.",
+        "아직 결과를 기다리는 사진이 많습니다. 일부가 끝난 뒤 다시 시도하세요.",
+    ),
     "code_database_unavailable": (
         "The service's database can't be reached just now. Try again in a moment.",
         "지금은 서비스의 데이터베이스에 연결할 수 없습니다. 잠시 후 다시 시도하세요.",

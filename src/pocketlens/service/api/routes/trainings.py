@@ -7,7 +7,7 @@ from starlette.concurrency import run_in_threadpool
 
 from pocketlens.service import datasets
 from pocketlens.service.api.access import ServiceDep, UserDep
-from pocketlens.service.api.model_schemas import TrainingRequest
+from pocketlens.service.api.model_schemas import MAX_DROP, TrainingRequest
 from pocketlens.service.api.problems import Problem, not_found, problems
 from pocketlens.service.api.schemas import Accepted
 from pocketlens.service.api.state import Service
@@ -38,6 +38,12 @@ async def start_training(
     """
     if request.promote and not user.operator:
         raise Problem(403, "not_operator", "only an operator may have it promoted")
+    # Others see the word `offered`, and may not read on what terms.
+    if not user.operator and (request.max_drop > MAX_DROP or request.max_latency_ms is not None):
+        raise Problem(
+            403, "not_operator", f"only an operator may let it lose more than {MAX_DROP:g} points "
+            "or be slower",
+        )  # fmt: skip
     job = await run_in_threadpool(_submit, request, service, user, key)
     return await job_answer(service, user, job, 0)
 
