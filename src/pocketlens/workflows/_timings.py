@@ -12,8 +12,8 @@ from pocketlens.measures.peak import Peak
 from pocketlens.measures.start import Start
 
 
-def with_timing(row: Row, timing: Timing, start: Start, peak: Peak | None) -> Row:
-    """The row with its times, memory and share of the machine's limit."""
+def with_latency(row: Row, timing: Timing) -> Row:
+    """The row with its times, or `failed` where it couldn't be timed."""
     if timing.failed is not None:
         return replace(row, verdict="failed", reason=f"can't be timed: {timing.failed}")
     return replace(
@@ -25,6 +25,16 @@ def with_timing(row: Row, timing: Timing, start: Start, peak: Peak | None) -> Ro
         throughput=timing.throughput,
         batch=timing.batch,
         noisy=timing.noisy,
+    )
+
+
+def with_timing(row: Row, timing: Timing, start: Start, peak: Peak | None) -> Row:
+    """The row with its times, memory and share of the machine's limit."""
+    timed = with_latency(row, timing)
+    if timing.failed is not None:
+        return timed
+    return replace(
+        timed,
         cold_start_ms=start.cold_start_ms,
         memory_bytes=start.memory_bytes,
         roofline_percent=None if peak is None else _share(row, timing.latency_ms, peak),

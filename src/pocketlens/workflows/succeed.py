@@ -26,6 +26,7 @@ from pocketlens.measures.machine import describe_machine
 from pocketlens.measures.score import Outcome
 from pocketlens.workflows import _details as details
 from pocketlens.workflows._paired import Pair, pair
+from pocketlens.workflows._timings import with_latency
 from pocketlens.workflows.data import DataLike, Hashed, as_hashed, describe_data
 from pocketlens.workflows.evaluate import metric_of, run_bundle
 from pocketlens.workflows.open import BundleLike, as_bundle
@@ -134,8 +135,8 @@ def succeed(
     paths = {CURRENT: old.path, NEW: made.path}
     timings = measure_latency(paths, requests, threads=threads)
     rows = [
-        _with_times(_row(CURRENT, old, tested.current, tested.current, chosen), timings[CURRENT]),
-        _with_times(_row(NEW, made, tested.current, tested.new, chosen), timings[NEW]),
+        with_latency(_row(CURRENT, old, tested.current, tested.current, chosen), timings[CURRENT]),
+        with_latency(_row(NEW, made, tested.current, tested.new, chosen), timings[NEW]),
     ]
     if val is not None:
         lost = metrics.score(chosen, val.current.scored) - metrics.score(chosen, val.new.scored)
@@ -272,21 +273,6 @@ def _row(name: str, bundle: Bundle, reference: Outcome, outcome: Outcome, metric
             key: {"drop": found.drop, "drop_low": found.low, "drop_high": found.high}
             for key, found in drops.items()
         },
-    )
-
-
-def _with_times(row: Row, timing: Timing) -> Row:
-    if timing.failed is not None:
-        return replace(row, verdict="failed", reason=f"can't be timed: {timing.failed}")
-    return replace(
-        row,
-        latency_ms=timing.latency_ms,
-        latency_ms_p95=timing.p95_ms,
-        latency_ms_spread=max(timing.blocks_ms) - min(timing.blocks_ms),
-        e2e_latency_ms=timing.e2e_latency_ms,
-        throughput=timing.throughput,
-        batch=timing.batch,
-        noisy=timing.noisy,
     )
 
 
