@@ -82,7 +82,7 @@ class Place:
     def until(self, id: str, true: Callable[[jobs.Job], bool]) -> jobs.Job:
         deadline = time.monotonic() + PATIENCE
         while True:
-            assert time.monotonic() < deadline, "it took too long"
+            assert time.monotonic() < deadline, f"it took too long: {self.state(id)}"
             found = self.state_if_reached(id)
             if found is not None and true(found):
                 return found
@@ -137,11 +137,20 @@ def test_a_job_that_kills_its_worker(place: Place) -> None:
     assert (found.state, found.code, found.attempt) == ("Failed", "worker_lost", 2)
 
 
+def _is_stopped(pid: int) -> bool:
+    """Whether each thread stands still; the signal takes a moment to reach all of them."""
+    stats = (path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat"))
+    return all(text.rpartition(")")[2].split()[0] == "T" for text in stats)
+
+
 def _stop(process: subprocess.Popen[str], place: Place) -> None:
     """Stop it while it holds no lock of an SQLite file: nobody else could go on then."""
     deadline = time.monotonic() + PATIENCE
     while True:
         process.send_signal(signal.SIGSTOP)
+        while not _is_stopped(process.pid):
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
         try:
             for name in ("pocketlens.db", "queue.db"):
                 with closing(sqlite3.connect(place.settings.home / name, timeout=0.05)) as db:
@@ -150,10 +159,11 @@ def _stop(process: subprocess.Popen[str], place: Place) -> None:
         except sqlite3.OperationalError:
             assert time.monotonic() < deadline
             process.send_signal(signal.SIGCONT)
+            time.sleep(0.02)  # or it gets nowhere
 
 
 def test_a_worker_that_is_stuck_loses_its_job(place: Place) -> None:
-    id = place.submit(seconds=0.4, answer=1)
+    id = place.submit(seconds=2, answer=1)
     with place.worker() as first:
         place.until(id, lambda job: job.state == "Running")
         _stop(first, place)

@@ -255,7 +255,8 @@ class _Worker:
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                pipe.close()
+                with suppress(BrokenPipeError):  # what was written last couldn't be flushed
+                    pipe.close()
         self._errors.close()
 
     @property

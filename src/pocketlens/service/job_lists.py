@@ -78,4 +78,5 @@ def _read(cursor: str) -> tuple[float, str]:
 def waiting_bytes(connection: Connection, owner: str) -> int:
     """What a user's jobs that haven't ended came with, and is kept until they end."""
     total = select(func.coalesce(func.sum(jobs.c.spooled_bytes), 0))
-    return int(connection.scalar(total.where(jobs.c.owner == owner, jobs.c.state.not_in(ENDED))))
+    waiting = total.where(jobs.c.owner == owner, jobs.c.state.not_in(ENDED))
+    return int(connection.execute(waiting).scalar_one())
