@@ -313,11 +313,11 @@ def test_settings_are_those_of_the_current_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("/a/work/x/model: no", "model: no"),
+        ("/a/jobs/x/model: no", "model: no"),
         ("can't read /home/ann/photos/1.jpg; look", "can't read 1.jpg; look"),
         (r"C:\Users\ann\x.jpg is gone", "x.jpg is gone"),
         ("loss 1/2 of https://example.org/a/b", "loss 1/2 of https://example.org/a/b"),
     ],
 )
 def test_paths_are_taken_out(text: str, shown: str) -> None:
-    assert training.without_paths(text, Path("/a/work/x")) == shown
+    assert training.without_paths(text, Path("/a/jobs/x")) == shown
