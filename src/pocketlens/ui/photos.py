@@ -11,6 +11,8 @@ from PIL import Image, ImageDraw
 from pocketlens.core.decode import decode_image
 from pocketlens.core.errors import ImageError
 
+#: Endings of files that a reader may choose; the service looks at the content.
+TYPES: Final = ["jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "avif"]
 #: Pixels of a photo that the page decodes itself; larger ones are sent, but not shown.
 _MAX_PIXELS: Final = 50_000_000
 _SIDE: Final = 1000

@@ -10,14 +10,13 @@ import streamlit as st
 
 from pocketlens.ui.client import File, Json
 from pocketlens.ui.follow import follow
-from pocketlens.ui.photos import shown
+from pocketlens.ui.photos import TYPES, shown
 from pocketlens.ui.screens import _answer
 from pocketlens.ui.session import client, kept, raw, reason, t, told
 from pocketlens.ui.show import plain
 
 #: Runs whose photos and answers a session keeps in memory.
 _MAX_RUNS: Final = 5
-_TYPES: Final = ["jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "avif"]
 
 Box = tuple[int, int, int, int]
 
@@ -62,7 +61,7 @@ def _choose() -> list[File]:
         taken = st.camera_input(raw("camera_label"))
         return [("camera.jpg", taken.getvalue())] if taken else []
     files = st.file_uploader(
-        raw("photos_label"), type=_TYPES, accept_multiple_files=True, key="photos"
+        raw("photos_label"), type=TYPES, accept_multiple_files=True, key="photos"
     )
     return [(file.name, file.getvalue()) for file in files or []]
 

@@ -10,11 +10,11 @@ import streamlit as st
 from pocketlens.ui import show as text
 from pocketlens.ui.client import File, Json, Problem
 from pocketlens.ui.follow import follow
+from pocketlens.ui.photos import TYPES
 from pocketlens.ui.screens._confirm import confirmed
 from pocketlens.ui.session import ask, client, kept, language, raw, reason, t, told
 from pocketlens.ui.words import say_of
 
-_TYPES: Final = ["jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "avif"]
 _BARS: Final = 30
 
 
@@ -77,7 +77,7 @@ def _add(name: str) -> None:
     else:
         label = _label()
         chosen = st.file_uploader(
-            raw("photos_label"), type=_TYPES, accept_multiple_files=True, key=f"teach_{turn}"
+            raw("photos_label"), type=TYPES, accept_multiple_files=True, key=f"teach_{turn}"
         )
         files = [(file.name, file.getvalue()) for file in chosen or []]
         ready = bool(files) and bool(label)
