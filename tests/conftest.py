@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -74,6 +75,17 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 def _roomy_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """However full this machine's disk is, tests see photos kept."""
     monkeypatch.setattr("pocketlens.training.photos._FREE_SHARE", 0.0)
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """What a test sets up writes nothing into the streams of those after it."""
+    loggers = logging.getLogger(), logging.getLogger("pocketlens")
+    before = [(logger.handlers[:], logger.level) for logger in loggers]
+    yield
+    for logger, (handlers, level) in zip(loggers, before, strict=True):
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,15 +23,11 @@ Encode = Callable[..., bytes]
 
 
 @pytest.fixture
-def log() -> Iterator[io.StringIO]:
+def log() -> io.StringIO:
     """What is logged, as lines of JSON."""
-    root, ours = logging.getLogger(), logging.getLogger("pocketlens")
-    before = root.handlers[:], root.level, ours.level
     stream = io.StringIO()
     log_lines.set_up(stream)
-    yield stream
-    root.handlers[:], root.level = before[:2]
-    ours.setLevel(before[2])
+    return stream
 
 
 @pytest.fixture

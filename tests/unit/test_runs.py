@@ -270,3 +270,32 @@ def test_a_killed_run_goes_on(number: signal.Signals, photos: Path, tmp_path: Pa
     history = (tmp_path / "run.run" / "history.csv").read_text().splitlines()
     assert len(history) == 13
     read_bundle(out)
+
+
+def test_ctrl_c_while_something_is_deleted_is_not_lost(capfd: pytest.CaptureFixture[str]) -> None:
+    # FAULTS 25: Python itself only prints what is raised there, and would go on.
+    program = """
+import signal, time
+from pocketlens import cli
+signal.signal(signal.SIGINT, signal.default_int_handler)
+class Forgotten:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(0)
+def work(argv):
+    object = Forgotten()
+    del object
+    time.sleep(60)
+    return 0
+def watched(argv):
+    try:
+        return work(argv)
+    except KeyboardInterrupt:
+        return 130
+cli.run = watched
+cli.main([])
+"""
+    started = time.monotonic()
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 130
+    assert time.monotonic() - started < 30
+    assert capfd.readouterr().err == ""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cyclopts import App
 
 #: Verb -> what it does; the verb's file in this folder has the same name, with `_` appended
@@ -38,7 +42,27 @@ VERBS: Final = {
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit with 0, 2 (the user can mend it) or 1 (a fault of ours)."""
+    sys.unraisablehook = _heard(sys.unraisablehook)
     sys.exit(run(sys.argv[1:] if argv is None else argv))
+
+
+def _heard(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Python drops what is raised while an object is deleted; a Ctrl-C must come again after it."""
+
+    def look(unraisable: Any) -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            threading.Timer(0.01, _interrupt).start()
+        else:
+            hook(unraisable)
+
+    return look
+
+
+def _interrupt() -> None:
+    if sys.platform == "win32":
+        signal.raise_signal(signal.SIGINT)
+    else:  # wakes the main thread, too, where it waits
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
 def run(argv: list[str]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -14,10 +14,11 @@ R = TypeVar("R")
 
 def run_ahead(
     work: Callable[[T], R], items: Iterable[T], *, workers: int, depth: int
-) -> Iterator[R]:
+) -> Generator[R, None, None]:
     """Yield `work(item)` in order while up to `depth` later items are worked on by threads.
 
-    Decoding and resizing release Python's lock, so threads suffice.
+    Decoding and resizing release Python's lock, so threads suffice. Who leaves before the end
+    closes it (`contextlib.closing`): Ctrl-C while it is merely forgotten would be lost.
     """
     assert depth >= 1
     source = iter(items)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
@@ -83,28 +84,28 @@ def epoch_batches(
         batches = [part_of(batch, share) for batch in batches]
     wanted = [one for batch in batches for one in batch]
     depth = 2 * max(1, config.batch_size // share.size)
-    ahead = run_ahead(prepare, wanted, workers=workers.most, depth=depth)
-    for number, batch in enumerate(batches, start):
-        good: list[tuple[int, NDArray[np.float32]]] = []
-        for _ in batch:
-            index, value = next(ahead)
-            if isinstance(value, ImageError):
-                unreadable(examples.samples[index].path, str(value))
-            else:
-                good.append((index, value))
-        enough = len(good) > 1 or len(examples) == 1
-        if not enough and share.size == 1:  # several processes decide it together
-            continue
-        rows = np.array([i for i, _ in good], dtype=np.int64)
-        shape = (0, 3, preprocess.height, preprocess.width)
-        inputs = np.stack([v for _, v in good]) if good else np.empty(shape, dtype=np.float32)
-        whole = Batch(inputs, examples.truth[rows], rows=rows)
-        if is_mixed and good:
-            rng = np.random.default_rng([config.seed, epoch, number, 1])
-            whole = mix(whole, mixup=config.mixup, cutmix=config.cutmix, rng=rng)
-            part: Any = part_of(whole.input_NCHW, share)  # type: ignore[arg-type]
-            whole = whole._replace(input_NCHW=part)
-        yield number, whole
+    with closing(run_ahead(prepare, wanted, workers=workers.most, depth=depth)) as ahead:
+        for number, batch in enumerate(batches, start):
+            good: list[tuple[int, NDArray[np.float32]]] = []
+            for _ in batch:
+                index, value = next(ahead)
+                if isinstance(value, ImageError):
+                    unreadable(examples.samples[index].path, str(value))
+                else:
+                    good.append((index, value))
+            enough = len(good) > 1 or len(examples) == 1
+            if not enough and share.size == 1:  # several processes decide it together
+                continue
+            rows = np.array([i for i, _ in good], dtype=np.int64)
+            shape = (0, 3, preprocess.height, preprocess.width)
+            inputs = np.stack([v for _, v in good]) if good else np.empty(shape, dtype=np.float32)
+            whole = Batch(inputs, examples.truth[rows], rows=rows)
+            if is_mixed and good:
+                rng = np.random.default_rng([config.seed, epoch, number, 1])
+                whole = mix(whole, mixup=config.mixup, cutmix=config.cutmix, rng=rng)
+                part: Any = part_of(whole.input_NCHW, share)  # type: ignore[arg-type]
+                whole = whole._replace(input_NCHW=part)
+            yield number, whole
 
 
 def part_of(items: Sequence[T], share: Share) -> Sequence[T]:
