@@ -196,6 +196,16 @@ def test_the_pace_comes_back() -> None:
     assert len(pace._buckets) <= 10_000
 
 
+def test_some_at_once_and_then_one_each_few_seconds() -> None:
+    now = [0.0]
+    pace = Pace(20, 10, clock=lambda: now[0])
+    assert [pace.wait("a") for _ in range(10)] == [0] * 10
+    assert pace.wait("a") == pytest.approx(3)
+    now[0] = 3.0
+    assert pace.wait("a") == 0
+    assert pace.wait("a") == pytest.approx(3)
+
+
 def test_a_short_body_is_not_hurried(tmp_path: Path) -> None:
     """A body that comes at a fair pace may take longer than the patience with each request."""
     given = support.settings(tmp_path, read_timeout_seconds=0.3)

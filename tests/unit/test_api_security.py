@@ -9,6 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from pocketlens.core.errors import UserError
+from pocketlens.service.api.security import WRONG_A_MINUTE, WRONG_AT_ONCE
 from pocketlens.service.settings import Settings
 from support import service as support
 
@@ -50,10 +51,45 @@ def test_no_token_on_a_public_address(tmp_path: Path, host: str) -> None:
     ],
 )
 def test_a_wrong_token_is_not_answered(guarded: TestClient, headers: dict[str, str]) -> None:
+    asks = at(guarded, str(headers))
     for path in ("/v1/jobs", "/metrics", "/v1/classes", "/nowhere"):
-        answer = guarded.get(path, headers=headers)
+        answer = asks.get(path, headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (401, "not_authenticated")
         assert answer.headers["www-authenticate"] == "Bearer"
+
+
+def at(served: TestClient, address: str) -> TestClient:
+    """Who asks the same service from this address."""
+    return TestClient(served.app, base_url=support.ADDRESS, client=(address, 1))
+
+
+def test_who_guesses_tokens_has_to_wait(guarded: TestClient) -> None:
+    """A right token from the same address never does: behind a proxy all have one."""
+    asks = at(guarded, "10.0.0.1")
+    wrong = {"Authorization": "Bearer guess"}
+    for _ in range(WRONG_AT_ONCE):
+        assert asks.get("/v1/jobs", headers=wrong).status_code == 401
+        assert asks.get("/v1/jobs", headers=support.bearer("ada")).status_code == 200
+    for path in ("/v1/jobs", "/metrics", "/nowhere"):
+        answer = asks.get(path, headers=wrong)
+        assert (answer.status_code, answer.json()["code"]) == (429, "too_many_wrong_tokens")
+        assert 1 <= int(answer.headers["retry-after"]) <= 60 / WRONG_A_MINUTE
+        assert asks.get("/v1/jobs", headers=support.bearer("ada")).status_code == 200
+    assert asks.get("/v1/jobs").status_code == 401  # nothing was guessed
+    assert asks.get("/healthz").status_code == 200
+    assert at(guarded, "10.0.0.2").get("/v1/jobs", headers=wrong).status_code == 401
+
+
+def test_one_network_of_ipv6_is_one_place(guarded: TestClient) -> None:
+    wrong = {"Authorization": "Bearer guess"}
+    said = [
+        at(guarded, f"2001:db8::{number}").get("/v1/jobs", headers=wrong).status_code
+        for number in range(1, WRONG_AT_ONCE + 2)
+    ]
+    assert said == [401] * WRONG_AT_ONCE + [429]
+    # An IPv4 address in the form of IPv6 is a place of its own.
+    for address in ("2001:db8:0:1::1", "::ffff:10.1.0.1", "::ffff:10.1.0.2", "fe80::1%eth0"):
+        assert at(guarded, address).get("/v1/jobs", headers=wrong).status_code == 401
 
 
 def test_what_needs_no_token(guarded: TestClient) -> None:

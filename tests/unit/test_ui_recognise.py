@@ -172,6 +172,18 @@ def test_a_token_is_asked_for(fake: Fake) -> None:
     assert "What is this?" in text_of(page.run())
 
 
+def test_too_many_wrong_tokens_open_nothing(fake: Fake) -> None:
+    fake.token = "secret"
+    fake.refuse["GET /v1/models"] = (429, "too_many_wrong_tokens")
+    page = open_page().run()
+    page.text_input[0].set_value("secret")
+    page.button[0].click().run()
+    shown = text_of(page)
+    assert "Too many wrong tokens" in shown
+    assert "only those who have a token" in shown
+    assert "What is this?" not in shown
+
+
 def test_a_public_page_needs_a_service_with_tokens(
     fake: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,7 +57,7 @@ def _page() -> None:
     except Unreachable:
         gate.keep_trying()
     except Problem as error:
-        if error.status != 401:
+        if not error.denies:
             st.error(session.trouble(error))
         else:  # the token was taken back in the meantime
             st.session_state.pop("passed", None)

@@ -38,6 +38,11 @@ class Problem(Exception):
         super().__init__(detail)
         self.status, self.code, self.detail, self.body = status, code, detail, body or {}
 
+    @property
+    def denies(self) -> bool:
+        """Whether the token is missing, or is no right one."""
+        return self.status == 401 or self.code == "too_many_wrong_tokens"
+
 
 @lru_cache(maxsize=8)
 def _connections(service: str) -> httpx.Client:

@@ -7,7 +7,7 @@ from typing import Final
 import streamlit as st
 
 from pocketlens.ui.client import Client, Problem, Unreachable
-from pocketlens.ui.session import client, options, raw, t
+from pocketlens.ui.session import client, options, raw, t, trouble
 
 _SECONDS: Final = 3.0
 #: What needs a token but little work.
@@ -24,16 +24,17 @@ def passed() -> bool:
     if known:
         _forget()
         return True
-    if options().public and _allows(Client(options().service)):
+    if options().public and _refusal(Client(options().service)) is None:
         st.error(t("open_to_all"))
         return False
-    if _allows(client()):
+    refused = _refusal(client())
+    if refused is None:
         st.session_state["passed"] = (client().service, client().token)
         _forget()
         return True
     st.info(t("token_why"))
     if st.session_state.get("token"):
-        st.error(t("token_refused"))
+        st.error(trouble(refused))
     with st.form("token_form"):
         given = st.text_input(raw("token"), type="password", autocomplete="off")
         if st.form_submit_button(raw("token_use"), type="primary") and given.strip():
@@ -47,7 +48,7 @@ def keep_trying() -> None:
 
     def watch() -> None:
         try:
-            _allows(client())
+            _refusal(client())
         except Unreachable:
             st.warning(t("unreachable", service=options().service))
             return
@@ -56,12 +57,13 @@ def keep_trying() -> None:
     st.fragment(watch, run_every=_SECONDS)()
 
 
-def _allows(reader: Client) -> bool:
+def _refusal(reader: Client) -> Problem | None:
+    """What the service says against a token; None: it is a right one, or none is needed."""
     try:
         reader.get(_PATH)
     except Problem as error:
-        return error.status != 401
-    return True
+        return error if error.denies else None
+    return None
 
 
 def _forget() -> None:

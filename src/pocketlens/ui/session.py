@@ -101,7 +101,7 @@ def told() -> Iterator[None]:
     try:
         yield
     except Problem as error:
-        if error.status == 401:
+        if error.denies:
             raise
         st.error(trouble(error))
 

@@ -105,11 +105,22 @@ class Limits:
 
 
 class Pace:
-    """A bucket of tokens a name: so many requests a minute, a quarter of them at once."""
+    """A bucket of tokens a name: so many requests a minute, some of them at once.
 
-    def __init__(self, rate: int, clock: Callable[[], float] = time.monotonic) -> None:
+    Args:
+        rate: tokens a minute.
+        at_once: most that a bucket holds; by default a quarter of `rate`.
+    """
+
+    def __init__(
+        self,
+        rate: int,
+        at_once: int | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._each_second = rate / 60
-        self._most = max(1.0, rate / 4)
+        self._most = max(1.0, rate / 4 if at_once is None else at_once)
         self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 

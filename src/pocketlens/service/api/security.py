@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
+import math
 from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pocketlens.service.api.access import LOCAL
+from pocketlens.service.api.limits import Pace
 from pocketlens.service.api.problems import Problem
 from pocketlens.service.settings import Settings, User, is_loopback
 
+#: Wrong tokens of one address that are looked at: at once, and then a minute.
+WRONG_AT_ONCE: Final = 10
+WRONG_A_MINUTE: Final = 20
 #: Answered without a token: they tell nothing of anybody's data.
 PUBLIC: Final = frozenset({"/", "/healthz", "/readyz", "/docs", "/openapi.json"})
 #: Of pages that are written here: their own styles and pictures inside them, no script at all.
@@ -37,10 +43,11 @@ _NO_STORE: Final = (b"cache-control", b"no-store")
 
 
 class Guard:
-    """ASGI middleware: finds the user, or answers 401 or 403; adds headers to every answer."""
+    """ASGI middleware: finds the user, or answers 401, 403 or 429; adds headers to every answer."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
+        self._wrong = Pace(WRONG_A_MINUTE, WRONG_AT_ONCE)
         self._tokens = [(bytes.fromhex(key), user) for key, user in settings.tokens.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,7 +72,8 @@ class Guard:
         """The user; None for what needs none.
 
         Raises:
-            Problem: 401 no token or a wrong one, 403 a request from another place.
+            Problem: 401 no token or a wrong one, 429 one of too many wrong ones, 403 a request from
+                another place.
         """
         headers = dict(scope["headers"])
         if not self._tokens:
@@ -76,6 +84,10 @@ class Guard:
         kind, _, token = headers.get(b"authorization", b"").partition(b" ")
         user = self._owner(token.strip()) if kind.lower() == b"bearer" else None
         if user is None:
+            # A right token never comes here: behind a proxy all have one address, and whoever
+            # guesses must not shut out the others. Where none was sent, nothing was guessed.
+            if token:
+                self._refuse_guessing(scope)
             raise Problem(
                 401,
                 "not_authenticated",
@@ -83,6 +95,16 @@ class Guard:
                 headers={"WWW-Authenticate": "Bearer"},
             )
         return user
+
+    def _refuse_guessing(self, scope: Scope) -> None:
+        wait = math.ceil(self._wrong.wait(_place(scope)))
+        if wait:
+            raise Problem(
+                429,
+                "too_many_wrong_tokens",
+                f"too many wrong tokens came from this address; try again in {wait} s",
+                headers={"Retry-After": str(wait)},
+            )
 
     def _owner(self, token: bytes) -> User | None:
         """Whose token this is; all are compared, so that time tells nothing of them."""
@@ -92,6 +114,18 @@ class Guard:
             if hmac.compare_digest(known, digest):
                 found = user
         return found
+
+
+def _place(scope: Scope) -> str:
+    """Where a request comes from: an address, of IPv6 the network that one customer has."""
+    host = str((scope.get("client") or ("",))[0])
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv4Address):
+        return host
+    return str(address.ipv4_mapped or ipaddress.IPv6Network((int(address), 64), strict=False))
 
 
 def _refuse_other_places(headers: dict[bytes, bytes]) -> None:

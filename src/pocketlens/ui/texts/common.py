@@ -18,10 +18,6 @@ TEXTS: Final = {
     ),
     "token_use": ("Use this token", "이 토큰 사용"),
     "token_forget": ("Forget the token", "토큰 지우기"),
-    "token_refused": (
-        "The service doesn't know this token.",
-        "서비스가 이 토큰을 알지 못합니다.",
-    ),
     "open_to_all": (
         "This page can be reached by others, but the service behind it asks for no token, so "
         "everybody could see and change everything. Start the service with --tokens.",
@@ -69,6 +65,10 @@ TEXTS: Final = {
     "code_rate_limited": (
         "Too many requests in a short time. Wait a little, then try again.",
         "짧은 시간에 요청이 너무 많았습니다. 잠시 후 다시 시도하세요.",
+    ),
+    "code_too_many_wrong_tokens": (
+        "Too many wrong tokens came from here. Wait a few seconds, then enter the right one.",
+        "잘못된 토큰이 너무 많이 입력되었습니다. 몇 초 뒤에 올바른 토큰을 입력하세요.",
     ),
     "code_too_much_waiting": (
         "Many of your photos are still waiting for their answers. Try again when some are done.",
