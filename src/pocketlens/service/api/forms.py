@@ -30,7 +30,7 @@ class Form:
         return set(self._data.keys())
 
     async def files(self, name: str) -> list[bytes]:
-        """Contents of all files of this name, in order.
+        """Contents of all files of this name, in order; they can be had once.
 
         Raises:
             Problem: one came as a field, whose bytes a form's text doesn't keep.
@@ -38,7 +38,12 @@ class Form:
         values = self._data.getlist(name)
         if not all(isinstance(value, UploadFile) for value in values):
             raise Problem(422, "invalid_request", f"{name}: send it as a file, with a file name")
-        return [await value.read() for value in values if isinstance(value, UploadFile)]
+        found = []
+        for value in values:
+            assert isinstance(value, UploadFile)
+            found.append(await value.read())
+            await value.close()  # else it is in memory twice
+        return found
 
     def file(self, name: str) -> IO[bytes] | None:
         """A file to read from, which may be large and lies on disk then; None where it didn't come.

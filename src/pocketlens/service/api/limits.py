@@ -12,10 +12,13 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pocketlens.service.api.problems import Problem
+from pocketlens.service.api.room import Held, Room
 from pocketlens.service.settings import Settings
 
 #: Bytes a second that a body must come at, beyond the time that every request has.
 SLOWEST: Final = 16_384
+#: Seconds that a body waits for room.
+_ROOM_SECONDS: Final = 5.0
 #: Users and addresses whose pace is remembered; of more, those not seen for longest are forgotten.
 _MOST_REMEMBERED: Final = 10_000
 #: Paths that are asked by machines that watch the service.
@@ -23,12 +26,16 @@ _UNCOUNTED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 class Limits:
-    """ASGI middleware: 413 too large a body, 408 too slow a client, 429 too many requests."""
+    """ASGI middleware: 413 too large a body, 408 too slow a client, 429 too many requests.
+
+    And 503 where the bodies of all requests together are too large.
+    """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
         self._most = settings.max_body_bytes
         self._patience = settings.read_timeout_seconds
+        self._room = Room(settings.max_body_bytes)
         self._pace = Pace(settings.rate) if settings.rate is not None else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,15 +50,22 @@ class Limits:
             started = True
             await send(message)
 
+        held = None
         try:
-            self._admit(scope)
+            size = self._admit(scope)
+            if size:
+                held = await self._hold(size, scope)
             await self.app(scope, self._counted(receive), send_noting)
         except Problem as problem:
             if started:
                 raise
             await problem.response()(scope, receive, send)
+        finally:
+            if held is not None:
+                held.let_go()
 
-    def _admit(self, scope: Scope) -> None:
+    def _admit(self, scope: Scope) -> int:
+        """Bytes that the request's body will have, at most."""
         if self._pace is not None and scope["path"] not in _UNCOUNTED:
             user = scope.get("pocketlens.user")
             client = scope.get("client") or ("",)
@@ -63,9 +77,25 @@ class Limits:
                     f"too many requests; try again in {math.ceil(wait)} s",
                     headers={"Retry-After": str(math.ceil(wait))},
                 )
+        size = 0
         for name, value in scope["headers"]:
-            if name == b"content-length" and int(value) > self._most:
-                raise self._too_large()
+            if name == b"content-length":
+                size = int(value)
+            elif name == b"transfer-encoding":  # nobody knows yet
+                size = self._most
+        if size > self._most:
+            raise self._too_large()
+        return size
+
+    async def _hold(self, size: int, scope: Scope) -> Held:
+        if not await self._room.take(size, min(_ROOM_SECONDS, self._patience)):
+            raise Problem(
+                503,
+                "too_much_at_once",
+                "more is being sent at this moment than the service holds; try again",
+                headers={"Retry-After": str(math.ceil(_ROOM_SECONDS))},
+            )
+        return Held(self._room, size, scope)
 
     def _counted(self, receive: Receive) -> Receive:
         total = 0

@@ -74,6 +74,10 @@ TEXTS: Final = {
         "Many of your photos are still waiting for their answers. Try again when some are done.",
         "아직 결과를 기다리는 사진이 많습니다. 일부가 끝난 뒤 다시 시도하세요.",
     ),
+    "code_too_much_at_once": (
+        "The service is taking in much from others just now. Try again in a few seconds.",
+        "지금 서비스가 다른 사진을 많이 받고 있습니다. 몇 초 뒤에 다시 시도하세요.",
+    ),
     "code_database_unavailable": (
         "The service's database can't be reached just now. Try again in a moment.",
         "지금은 서비스의 데이터베이스에 연결할 수 없습니다. 잠시 후 다시 시도하세요.",

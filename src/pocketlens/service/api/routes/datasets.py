@@ -15,6 +15,7 @@ from pocketlens.service import datasets, jobs, tables
 from pocketlens.service.api.access import ServiceDep, UserDep
 from pocketlens.service.api.forms import read_form
 from pocketlens.service.api.problems import Problem, not_found, problems
+from pocketlens.service.api.room import body_is_gone
 from pocketlens.service.api.routes import _dataset_forms as _forms
 from pocketlens.service.api.schemas import Accepted
 from pocketlens.service.api.schemas_datasets import Added, Checked, DatasetList, DatasetView
@@ -95,6 +96,7 @@ async def add_images(name: Name, request: Request, service: ServiceDep, user: Us
         raise Problem(422, "invalid_request", "give images or an archive, not both")
     if archive is not None:
         classes, labels = _forms.classes(form), _forms.read_as(form)
+        body_is_gone(request.scope)  # it lies on disk, and unpacking may take long
         outcome = await run_in_threadpool(
             _add_archive, service, user, name, archive, classes, labels
         )

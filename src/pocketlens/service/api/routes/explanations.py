@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from pocketlens.service.api.access import ServiceDep, UserDep
 from pocketlens.service.api.forms import Form, read_form
 from pocketlens.service.api.problems import Problem, problems
+from pocketlens.service.api.room import body_is_gone
 from pocketlens.service.api.routes.predictions import is_box
 from pocketlens.service.api.schemas import Accepted, Explained
 from pocketlens.service.api.work import IdempotencyKey, Wait, job_answer, submit
@@ -90,6 +91,8 @@ async def explain(
         raise Problem(422, "invalid_request", "image: one file is needed")
     parameters = {"box": _box(form), "class_id": _class_id(form), "method": _method(form)}
     job = await run_in_threadpool(submit, service, user, "explain", parameters, images, key=key)
+    del form, images
+    body_is_gone(request.scope)
     return await job_answer(service, user, job, max(0.0, until - time.monotonic()) if wait else 0)
 
 

@@ -19,6 +19,7 @@ from pocketlens.service.api import fetching
 from pocketlens.service.api.access import service_of, user_of
 from pocketlens.service.api.forms import Form, read_form
 from pocketlens.service.api.problems import Problem, problems
+from pocketlens.service.api.room import body_is_gone
 from pocketlens.service.api.schemas import Accepted, Predicted
 from pocketlens.service.api.state import Service
 from pocketlens.service.api.work import IdempotencyKey, Wait, failed, job_answer, submit
@@ -112,6 +113,8 @@ async def predict(request: Request, wait: Wait = 0, key: IdempotencyKey = None) 
             return answered
     parameters = {"boxes": boxes, "top_k": top_k}
     job = await run_in_threadpool(submit, service, user, "predict", parameters, images, key=key)
+    del form, images, wanted
+    body_is_gone(request.scope)
     return await job_answer(service, user, job, max(0.0, until - time.monotonic()) if wait else 0)
 
 
