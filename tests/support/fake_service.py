@@ -158,11 +158,21 @@ def make_app(fake: Fake) -> FastAPI:
         return fake.look(job_id) if job_id in fake.jobs else problem(404, "not_found")
 
     @app.get("/v1/jobs")
-    async def jobs(kind: str | None = None) -> Any:
-        listed = [job for job in fake.jobs.values() if kind in (None, job["kind"])]
+    async def jobs(
+        kind: str | None = None,
+        state: str | None = None,
+        after: str | None = None,
+        limit: int = 20,
+    ) -> Any:
         hidden = {"result", "left"}
-        found = [{k: v for k, v in job.items() if k not in hidden} for job in reversed(listed)]
-        return {"jobs": found, "next": None}
+        found = [
+            {k: v for k, v in job.items() if k not in hidden}
+            for job in reversed(fake.jobs.values())
+            if kind in (None, job["kind"]) and state in (None, job["state"])
+            if after is None or job["job_id"] < after
+        ]
+        more = len(found) > limit
+        return {"jobs": found[:limit], "next": found[limit - 1]["job_id"] if more else None}
 
     @app.post("/v1/jobs/{job_id}/cancel")
     async def cancel(job_id: str) -> Any:

@@ -258,6 +258,31 @@ def test_jobs_are_listed_and_deleted(fake: Fake) -> None:
     assert "Failed – It was cancelled." in text_of(page.run())
 
 
+def test_another_list_of_jobs_begins_at_its_beginning(fake: Fake) -> None:
+    for _ in range(45):
+        fake.look(fake.start("predict", {})["job_id"])
+    failed = fake.start("predict", ("no_model", ""))["job_id"]
+    for _ in range(3):
+        fake.look(failed)
+    page = open_screen("jobs").run()
+
+    def listed() -> list[str]:
+        keys = [str(button.key) for button in page.button]
+        return [key.partition("_")[2] for key in keys if key.startswith(("delete_", "stop_"))]
+
+    first = listed()
+    assert failed in first
+    button(page, "Older jobs").click().run()
+    assert not set(listed()) & set(first)
+    page.selectbox(key="jobs_state").set_value("Failed").run()
+    assert listed() == [failed]
+    page.selectbox(key="jobs_state").set_value("").run()
+    assert listed() == first
+    button(page, "Older jobs").click().run()
+    button(page, "Newest jobs").click().run()
+    assert listed() == first
+
+
 def test_a_screen_says_what_the_service_refuses(fake: Fake) -> None:
     for screen, path in (("teach", "datasets"), ("train", "datasets"), ("jobs", "jobs")):
         fake.refuse = {f"GET /v1/{path}": (503, "database_unavailable")}

@@ -11,6 +11,7 @@ from typing import Any, Final
 import streamlit as st
 
 from pocketlens.ui.client import Client, Json, Problem, Unreachable
+from pocketlens.ui.recent import Recent
 from pocketlens.ui.show import plain
 from pocketlens.ui.words import LANGUAGES, Language, from_locale, say, say_of
 
@@ -79,6 +80,13 @@ def kept(name: str) -> dict[str, Any]:
     return found
 
 
+def recent(name: str) -> Recent:
+    """As `kept`, of things that the service has and that are many: the latest of them."""
+    found = st.session_state.setdefault(f"recent_{name}", Recent())
+    assert isinstance(found, Recent)
+    return found
+
+
 def trouble(error: Problem) -> str:
     """What the service refused, in the reader's words, as Markdown."""
     return reason(error.code, None if error.status >= 500 else error.detail)
@@ -115,15 +123,15 @@ def ask(path: str, **query: object) -> Any:
 
 def job_of(job_id: str) -> Json:
     """A job as it is now; one that has ended isn't asked for again."""
-    ended = kept("jobs")
-    if job_id not in ended:
-        job: Json = client().get(f"/v1/jobs/{job_id}")
-        if job.get("state") not in ENDED:
-            return job
-        ended[job_id] = job
-    found: Json = ended[job_id]
-    return found
+    ended = recent("jobs")
+    job: Json | None = ended.get(job_id)
+    if job is None:
+        job = client().get(f"/v1/jobs/{job_id}")
+        assert job is not None
+        if job.get("state") in ENDED:
+            ended.put(job_id, job)
+    return job
 
 
 __all__ = ["ENDED", "Options", "Unreachable", "ask", "client", "job_of", "kept", "language"]
-__all__ += ["options", "raw", "reason", "t", "told", "trouble"]
+__all__ += ["options", "raw", "reason", "recent", "t", "told", "trouble"]

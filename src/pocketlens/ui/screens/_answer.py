@@ -11,7 +11,7 @@ from pocketlens.ui import show as text
 from pocketlens.ui.client import Json
 from pocketlens.ui.follow import follow
 from pocketlens.ui.photos import shown
-from pocketlens.ui.session import client, kept, language, raw, reason, t, told
+from pocketlens.ui.session import client, language, raw, reason, recent, t, told
 from pocketlens.ui.texts.recognise import FIELDS
 from pocketlens.ui.words import field
 
@@ -104,7 +104,7 @@ def _info(info: Mapping[str, Any]) -> None:
 
 
 def _map(answer: Json, name: str, data: bytes, key: str) -> None:
-    maps = kept("maps")
+    maps = recent("maps")
     methods = {method: raw(f"map_{method}") for method in _METHODS}
     with st.expander(t("map_title"), icon=":material/blur_on:"):
         method = st.selectbox(
@@ -121,9 +121,9 @@ def _map(answer: Json, name: str, data: bytes, key: str) -> None:
                     class_id=answer.get("class_id"),
                     method=method,
                 )
-                maps[key] = job["job_id"]
-        if key in maps:
-            _drawn(maps[key], name)
+                maps.put(key, job["job_id"])
+        if (drawn := maps.get(key)) is not None:
+            _drawn(drawn, name)
 
 
 def _drawn(job_id: str, name: str) -> None:
@@ -146,10 +146,10 @@ def _drawn(job_id: str, name: str) -> None:
 
 
 def _file(path: str) -> bytes:
-    """A result's picture, fetched once a session."""
-    files = kept("files")
-    if path not in files:
-        files[path] = client().picture(path)
-    found = files[path]
-    assert isinstance(found, bytes)
+    """A result's picture, fetched once while it is among the latest."""
+    files = recent("files")
+    found: bytes | None = files.get(path)
+    if found is None:
+        found = client().picture(path)
+        files.put(path, found)
     return found

@@ -10,7 +10,7 @@ import streamlit as st
 from pocketlens.ui import show as text
 from pocketlens.ui.client import Json, Problem
 from pocketlens.ui.screens.train import promote
-from pocketlens.ui.session import ask, client, kept, language, raw, t, told
+from pocketlens.ui.session import ask, client, language, raw, recent, t, told
 from pocketlens.ui.words import say_of
 
 
@@ -87,14 +87,13 @@ def _comparison(comparison_id: str) -> None:
         st.image(picture.decode("utf-8"), alt=raw("pareto_alt"), width="stretch")
     except Problem:
         pass  # a comparison without figures has no picture; its table says the same
-    reports = kept("reports")
-    if comparison_id in reports:
-        st.download_button(
-            raw("report"), reports[comparison_id], "report.html", "text/html", type="primary"
-        )
+    reports = recent("reports")
+    if (report := reports.get(comparison_id)) is not None:
+        st.download_button(raw("report"), report, "report.html", "text/html", type="primary")
     elif st.button(raw("report_get"), icon=":material/description:"):
         with told():
-            reports[comparison_id] = client().picture(f"/v1/comparisons/{comparison_id}/report")
+            made = client().picture(f"/v1/comparisons/{comparison_id}/report")
+            reports.put(comparison_id, made)
             st.rerun()
 
 

@@ -29,6 +29,9 @@ def show() -> None:
         persist_state="session",
     )
     here = kept("jobs_page")
+    if here.get("state") != state:  # a place in another list is none in this one
+        here.clear()
+        here["state"] = state
     found = ask("/v1/jobs", state=state or None, limit=_LISTED, after=here.get("after"))
     if found is None:
         return
@@ -42,7 +45,7 @@ def show() -> None:
             here["after"] = found["next"]
             st.rerun()
         if here.get("after") and st.button(raw("jobs_newest")):
-            here.clear()
+            del here["after"]
             st.rerun()
     _account()
 

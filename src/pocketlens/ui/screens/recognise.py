@@ -120,7 +120,7 @@ def _send(photos: Sequence[File], boxes: Sequence[Box | None]) -> None:
     # A second click while the first is being sent, or its job runs, is the same job.
     key = uuid.uuid4().hex
     for run in runs:
-        if run["asked"] == asked and run["job_id"] not in kept("jobs"):
+        if run["asked"] == asked and not run.get("ended"):
             key = run["key"]
     sending = kept("recognise").setdefault("sending", {})
     key = sending.setdefault(asked, key)
@@ -139,6 +139,7 @@ def _run(run: Json) -> None:
     job = follow(run["job_id"], working=t("working", count=len(photos)))
     if job is None:
         return
+    run["ended"] = True
     if job["state"] != "Done":
         st.error(reason(job.get("code"), job.get("reason")))
         return

@@ -12,7 +12,7 @@ from pocketlens.ui.client import File, Json, Problem
 from pocketlens.ui.follow import follow
 from pocketlens.ui.photos import TYPES
 from pocketlens.ui.screens._confirm import confirmed
-from pocketlens.ui.session import ask, client, kept, language, raw, reason, t, told
+from pocketlens.ui.session import ask, client, kept, language, raw, reason, recent, t, told
 from pocketlens.ui.words import say_of
 
 _BARS: Final = 30
@@ -40,14 +40,14 @@ def show() -> None:
         return
     _add(name)
     known = next((dataset for dataset in found["datasets"] if dataset["dataset"] == name), None)
-    dataset = kept("datasets").pop(name, None) or (ask(_path(name)) if known else None)
+    dataset = ask(_path(name)) if known else None
     _content(dataset)
     if dataset and dataset["num_samples"]:
         _check(name)
     if known and confirmed("dataset_delete", "dataset_delete_sure", key=f"drop_{name}"):
         with told():
             client().delete_dataset(name)
-            kept("checks").pop(name, None)
+            recent("checks").drop(name)
             st.toast(t("dataset_deleted"))
             st.rerun()
 
@@ -129,7 +129,7 @@ def _send(name: str, files: list[File], label: str | None) -> None:
         ]
         state["done"] = done | {"dataset": name, "rejected": rejected}
         state["turn"] += 1
-        kept("checks").pop(name, None)
+        recent("checks").drop(name)
         st.rerun()
 
 
@@ -173,13 +173,13 @@ def _counts(counts: Mapping[str, int]) -> None:
 
 def _check(name: str) -> None:
     st.subheader(raw("check_title"), anchor=False)
-    checks = kept("checks")
+    checks = recent("checks")
     if st.button(raw("check_go"), icon=":material/fact_check:"):
         with told():
-            checks[name] = client().check(name)
-    if name not in checks:
+            checks.put(name, client().check(name))
+    found = checks.get(name)
+    if found is None:
         return
-    found = checks[name]
     if "num_samples" not in found:  # it is being made
         job = follow(found["job_id"], working=t("check_working"))
         if job is None:
@@ -188,7 +188,8 @@ def _check(name: str) -> None:
             st.error(reason(job["code"], job["reason"]))
             return
         with told():
-            checks[name] = found = client().check(name)
+            found = client().check(name)
+            checks.put(name, found)
         if "num_samples" not in found:
             return
     _findings(found)

@@ -11,7 +11,7 @@ from pocketlens.ui import show as text
 from pocketlens.ui.client import Json
 from pocketlens.ui.follow import follow
 from pocketlens.ui.screens._confirm import confirmed
-from pocketlens.ui.session import ask, client, kept, raw, reason, t, told
+from pocketlens.ui.session import ask, client, raw, reason, recent, t, told
 from pocketlens.ui.show import plain
 
 _LISTED: Final = 5
@@ -59,12 +59,12 @@ def _start(names: list[str]) -> None:
             body["model"] = network.strip()
         with told():
             job = client().post("/v1/trainings", body)
-            kept("trainings")[job["job_id"]] = name
+            recent("trainings").put(job["job_id"], name)
             st.rerun()
 
 
 def _training(job_id: str, models: Json) -> None:
-    name = kept("trainings").get(job_id)
+    name = recent("trainings").get(job_id)
     words = t("train_working", dataset=name) if name else t("train_working_other")
     job = follow(job_id, working=words, progress=_progress, border=False)
     if job is None:
