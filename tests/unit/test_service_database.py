@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, insert, select, text
+from sqlalchemy import Engine, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from pocketlens.core.errors import UserError
 from pocketlens.service.database import is_unavailable, masked, open_database, reading
-from pocketlens.service.migrate import migrate, version
+from pocketlens.service.migrate import configuration, migrate, version
 from pocketlens.service.settings import Settings
-from pocketlens.service.tables import metadata, usage
+from pocketlens.service.tables import metadata, models, usage
 from support.databases import KINDS, database_url
 
 ROW = {"owner": "ann", "size_bytes": 1}
@@ -58,6 +59,35 @@ def test_migrating_again_keeps_what_is_there(engine: Engine) -> None:
     migrate(engine)
     with reading(engine) as connection:
         assert connection.scalar(select(usage.c.size_bytes)) == 1
+
+
+def test_rows_of_the_first_version_live_on(engine: Engine) -> None:
+    """To the version in which models are retired, and back."""
+    model = {
+        "id": "a" * 32, "owner": "ann", "created_at": 1.0, "state": "offered", "bundle": "x",
+        "bundle_id": "y", "about": {},
+    }  # fmt: skip
+    config = configuration()
+
+    def go(verb: Any, to: str) -> set[str]:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            verb(config, to)
+            return {column["name"] for column in inspect(connection).get_columns("models")}
+
+    assert "retired_at" not in go(command.upgrade, "0001")
+    with engine.begin() as connection:
+        connection.execute(insert(models), model)
+    migrate(engine)
+    with engine.begin() as connection:
+        [row] = connection.execute(select(models)).mappings()
+        assert row == model | dict.fromkeys(set(row) - set(model))
+        connection.execute(models.update().values(state="retired", retired_at=2.0))
+    assert "retired_at" not in go(command.downgrade, "0001")
+    with engine.begin() as connection:
+        assert version(connection) == "0001"
+        assert connection.scalar(select(models.c.state)) == "retired"
+    migrate(engine)
 
 
 def test_several_processes_migrate_at_once(url: str) -> None:

@@ -148,7 +148,7 @@ def test_promote_and_back(place: Place, first: str) -> None:
     ("state", "parent", "expect", "code"),
     [
         ("rejected", "first", None, "not_offered"),
-        ("retired", "first", None, "not_offered"),
+        ("retired", "first", None, "retired"),
         ("offered", "other", None, "stale_comparison"),
         ("offered", None, None, "stale_comparison"),
         ("offered", "first", "f" * 32, "changed_meanwhile"),

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from pocketlens.service.tables import blobs, clock, jobs
+from pocketlens.service.tables import blobs, clock, comparisons, current, jobs, models, promotions
 
 DAY: Final = 86_400.0
 #: What clocks of several machines, and time servers that set them, differ by.
@@ -78,6 +78,14 @@ def _redate(connection: Connection, first: float, last: float, now: float) -> No
     for column in (blobs.c.used_at, jobs.c.ended_at):
         wrong = column.between(first - TOLERANCE, last + TOLERANCE)
         connection.execute(update(column.table).where(wrong).values({column: now}))
+    # Which came after which must stay, and which promotion made the current model current.
+    for column in (
+        *(models.c.created_at, models.c.retired_at, comparisons.c.created_at),
+        *(promotions.c.at, current.c.changed_at),
+    ):
+        wrong = column.between(first - TOLERANCE, last + TOLERANCE)
+        later = {column: column + (now - last)}
+        connection.execute(update(column.table).where(wrong).values(later))
 
 
 def _row(connection: Connection, slot: str) -> Any:

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, and_, delete, select
 
-from pocketlens.service import blobs, datasets
+from pocketlens.service import blobs, datasets, retiring
 from pocketlens.service.clocks import DAY, is_trusted
 from pocketlens.service.database import reading
 from pocketlens.service.settings import KEEP_ANSWERS_DAYS, Settings
@@ -51,6 +51,8 @@ class Account:
         answers, photos: with their rows.
         lost_photos, lost_files: files without a row, half-written ones included.
         work: directories of jobs that aren't any more.
+        models, comparisons: retired, and deleted.
+        lost_models: models whose files lay here, or in the storage, without need.
     """
 
     trusted: bool = False
@@ -59,11 +61,14 @@ class Account:
     lost_photos: int = 0
     lost_files: int = 0
     work: int = 0
+    models: int = 0
+    comparisons: int = 0
+    lost_models: int = 0
 
     @property
     def is_something(self) -> bool:
         """Whether anything was deleted."""
-        return bool(self.answers or self.photos or self.lost_photos or self.lost_files or self.work)
+        return any(num for name, num in vars(self).items() if name != "trusted")
 
 
 def tend(
@@ -79,15 +84,18 @@ def tend(
         StorageUnavailableError: files can't be listed or deleted now; a later run goes on.
     """
     done = Account(trusted=is_trusted(engine, now, monotonic))
-    if done.trusted:
-        keep_answers = KEEP_ANSWERS_DAYS if settings.keep_days is None else settings.keep_days
-        done.answers = _old_answers(engine, storage, now - keep_answers * DAY, now)
+    keep = KEEP_ANSWERS_DAYS if settings.keep_days is None else settings.keep_days
+    before = now - keep * DAY if done.trusted else None
+    if before is not None:
+        done.answers = _old_answers(engine, storage, before, now)
         if settings.keep_days is not None:
             done.photos += _old_photos(engine, storage, now - settings.keep_days * DAY, now)
         with engine.begin() as connection:
             connection.execute(
                 delete(deletions).where(deletions.c.at < now - _KEEP_LINES_DAYS * DAY)
             )
+        retiring.forget_rows(engine, now)
+    done.models, done.comparisons = retiring.retire(settings.home, engine, storage, before, now)
     if settings.quota_bytes is not None:
         done.photos += _beyond_quota(engine, storage, settings.quota_bytes, now)
     oldest = now - DAY if done.trusted else None
@@ -95,6 +103,7 @@ def tend(
     if monotonic - looked.get("private", float("-inf")) >= _PRIVATE_SECONDS:
         done.lost_files = _lost_files(engine, storage, oldest)
         done.work = _lost_work(settings, engine, oldest)
+        done.lost_models = retiring.lost_models(settings.home, engine, storage, oldest)
         looked["private"] = monotonic
     if oldest is not None and monotonic - looked.get("photos", float("-inf")) >= _PHOTOS_SECONDS:
         done.lost_photos = _lost_photos(engine, storage, oldest)

@@ -7,9 +7,12 @@ every file against its hash.
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
 import shutil
 import zipfile
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -38,6 +41,11 @@ class PrivateStorage(Protocol):
 def directory_of(home: Path, model_id: str) -> Path:
     """Where a model's bundle lies on this machine."""
     return home / "models" / model_id
+
+
+def id_of_training(job_id: str) -> str:
+    """The id of the one model that a training makes, however often it is taken up."""
+    return hashlib.sha256(f"model of {job_id}".encode()).hexdigest()[:32]
 
 
 def packed_name(model_id: str) -> str:
@@ -96,7 +104,13 @@ def fetch(home: Path, model_id: str, storage: PrivateStorage | None) -> Bundle:
 
 def forget(home: Path, model_id: str, storage: PrivateStorage | None) -> None:
     """Remove a model's files, here and in the storage."""
-    shutil.rmtree(directory_of(home, model_id), ignore_errors=True)
+    target = directory_of(home, model_id)
+    # Under another name first: half a model must not be taken for one. `new_directory` knows it.
+    gone = target.with_name(f".{model_id}.{os.getpid()}.tmp")
+    with suppress(OSError):
+        target.rename(gone)
+    for path in (gone, target):
+        shutil.rmtree(path, ignore_errors=True)
     if storage is not None:
         storage.delete_private(packed_name(model_id))
 

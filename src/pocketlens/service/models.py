@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, insert, select, text
+from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from pocketlens.core.bundle import Bundle, read_bundle
@@ -28,14 +28,19 @@ from pocketlens.service.database import reading
 from pocketlens.service.engine import Engine as Opened
 from pocketlens.service.engine import open_engine
 from pocketlens.service.model_files import PrivateStorage
-from pocketlens.service.promotion import Current, current_model, swap
+from pocketlens.service.promotion import (
+    BY_SERVE,
+    Current,
+    current_model,
+    hold_models,
+    last_given,
+    swap,
+)
 from pocketlens.service.settings import Settings
-from pocketlens.service.tables import comparisons, models, new_id, promotions
+from pocketlens.service.tables import comparisons, models, new_id
 
 #: What `fit` and `shrink` leave beside their bundles.
 RESULT: Final = "compare.json"
-#: Who promoted the bundle that `serve` was given; no token's user has brackets in the name.
-BY_SERVE: Final = "(serve)"
 
 log = logging.getLogger(__name__)
 
@@ -63,19 +68,19 @@ def register_given(
     opened = read_bundle(bundle)
     # Of the manifest, which holds the hashes of all files: an edited text on a class counts too.
     id = hashlib.sha256((opened.path / MANIFEST).read_bytes()).hexdigest()[:32]
-    kept = model_files.keep(opened, settings.home, id, storage)
+    beside = _comparison_beside(opened)
+    with reading(engine) as connection:
+        is_known = _has_files(connection, id)
+    model_files.keep(opened, settings.home, id, storage if is_known else None)
     with engine.begin() as connection:
-        _one_at_a_time(connection)
-        _add_given(connection, kept, id, _comparison_beside(opened), now)
-        last = connection.execute(
-            select(promotions.c.model_id)
-            .where(promotions.c.by == BY_SERVE)
-            .order_by(promotions.c.at.desc(), promotions.c.id)
-            .limit(1)
-        ).scalar_one_or_none()
-        if last != id:
-            done = swap(connection, current_model(connection), id, BY_SERVE, now)
-            assert done is not None, "the table is locked"
+        hold_models(connection)
+        if not _has_files(connection, id):
+            # Until now they were files without a row, which `retiring` may have deleted.
+            kept = model_files.keep(opened, settings.home, id, storage)
+            _add_given(connection, kept, id, beside, now)
+        if last_given(connection) != id:
+            done = swap(connection, current_model(connection, hold=True), id, BY_SERVE, now)
+            assert done is not None, "the row is held"
             if done.replaced is not None:
                 say(f"another bundle than before: it answers now, in place of {done.replaced}")
     return id
@@ -105,8 +110,7 @@ def _add_given(
     beside: tuple[str, dict[str, Any]] | None,
     now: float,
 ) -> None:
-    if connection.execute(select(models.c.id).where(models.c.id == id)).first() is not None:
-        return
+    """The row of a bundle that is new here, or was retired since it was last served."""
     comparison_id = None
     if beside is not None:
         comparison_id, (name, table) = new_id(), beside
@@ -116,6 +120,14 @@ def _add_given(
         connection, bundle, id=id, owner=BY_SERVE, state="given", now=now,
         comparison_id=comparison_id,
     )  # fmt: skip
+    again = {"state": "given", "retired_at": None, "comparison_id": comparison_id}
+    connection.execute(update(models).where(models.c.id == id).values(again))
+
+
+def _has_files(connection: Connection, id: str) -> bool:
+    """Whether a model is there, and not retired."""
+    state = connection.scalar(select(models.c.state).where(models.c.id == id))
+    return state is not None and state != "retired"
 
 
 def add_model(
@@ -157,12 +169,6 @@ def about(bundle: Bundle) -> dict[str, Any]:
         "score": score,
         "network": manifest.model.get("name"),
     }
-
-
-def _one_at_a_time(connection: Connection) -> None:
-    """Let no other process register at the same time; SQLite's transactions do that anyway."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("LOCK TABLE models IN SHARE ROW EXCLUSIVE MODE"))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,10 @@
 
 The row `current` says it. It changes by compare and swap on its `version`, so of two that would
 replace the same model exactly one does. A model that was trained here takes the place only of the
-one that it was compared with; one that answered before may come back.
+one that it was compared with; one that answered before may come back, until it is retired.
+
+Who changes that row or retires a model holds it until the end of the transaction, so that no model
+becomes current while it is retired. Who needs the lock on the table of models takes that first.
 """
 
 from __future__ import annotations
@@ -11,12 +14,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, select, text, update
 
 from pocketlens.service.tables import current, models, new_id, promotions
 
 #: The one row of `current`.
 SLOT: Final = "served"
+#: Who promoted the bundle that `serve` was given; no token's user has brackets in the name.
+BY_SERVE: Final = "(serve)"
+#: Why what is retired can't be promoted.
+RETIRED: Final = "it was retired, and its files were deleted; train a new one"
 
 
 class ModelNotFoundError(LookupError):
@@ -48,10 +55,31 @@ class Promotion:
     replaced: str | None
 
 
-def current_model(connection: Connection) -> Current | None:
-    """The model that answers; None before the first was registered."""
-    row = connection.execute(select(current).where(current.c.slot == SLOT)).mappings().one_or_none()
+def current_model(connection: Connection, *, hold: bool = False) -> Current | None:
+    """The model that answers; None before the first was registered.
+
+    Args:
+        hold: let nobody change it until the transaction ends.
+    """
+    found = select(current).where(current.c.slot == SLOT)
+    row = connection.execute(found.with_for_update() if hold else found).mappings().one_or_none()
     return None if row is None else Current(row["model_id"], row["version"], row["changed_at"])
+
+
+def last_given(connection: Connection) -> str | None:
+    """The model of the bundle that `serve` was given last."""
+    return connection.execute(
+        select(promotions.c.model_id)
+        .where(promotions.c.by == BY_SERVE)
+        .order_by(promotions.c.at.desc(), promotions.c.id)
+        .limit(1)
+    ).scalar_one_or_none()
+
+
+def hold_models(connection: Connection) -> None:
+    """Let nobody else register or retire a model; SQLite's transactions do that anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("LOCK TABLE models IN SHARE ROW EXCLUSIVE MODE"))
 
 
 def promote(
@@ -71,9 +99,10 @@ def promote(
     Raises:
         ModelNotFoundError: there is no such model.
         PromotionError: `changed_meanwhile`: another is current than expected, or became it during
-            this call; `not_offered`: the gate rejected the model, or its files are gone;
-            `stale_comparison`: it was compared with a model that is no longer current.
+            this call; `not_offered`: the gate rejected the model; `retired`: its files were
+            deleted; `stale_comparison`: it was compared with a model that is no longer current.
     """
+    current_model(connection, hold=True)
     now_current = check(connection, model_id, expect=expect)
     if now_current is not None and now_current.model_id == model_id:
         return Promotion(model_id, model_id)
@@ -96,6 +125,12 @@ def check(connection: Connection, model_id: str, *, expect: str | None = None) -
     return now_current
 
 
+def is_retired(connection: Connection, model_id: str) -> bool:
+    """Whether its files were deleted, or are being deleted."""
+    state = connection.scalar(select(models.c.state).where(models.c.id == model_id))
+    return state == "retired"
+
+
 def answered_before(connection: Connection, model_id: str) -> bool:
     """Whether it was current at any time."""
     found = select(promotions.c.id).where(promotions.c.model_id == model_id).limit(1)
@@ -104,7 +139,7 @@ def answered_before(connection: Connection, model_id: str) -> bool:
 
 def _refuse(row: Mapping[Any, Any], now_current: Current | None, answered: bool) -> None:
     if row["state"] == "retired":
-        raise PromotionError("not_offered", "its files were deleted")
+        raise PromotionError("retired", RETIRED)
     if answered:
         return
     if row["state"] != "offered":

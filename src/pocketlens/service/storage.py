@@ -140,9 +140,9 @@ class Storage:
         """Private files below a folder such as `spool`, or all."""
         return self._list(f"{_PRIVATE}/{below}".rstrip("/"))
 
-    def delete_listed(self, names: Iterable[str]) -> None:
-        """Remove files that `list_photos` told."""
-        self._delete([f"{self.root}/{_PHOTOS}/{name}" for name in names])
+    def delete_listed(self, names: Iterable[str], below: str = _PHOTOS) -> None:
+        """Remove files that `list_photos` told, or `list_private` of a folder, `private/FOLDER`."""
+        self._delete([f"{self.root}/{below}/{name}" for name in names])
 
     def ping(self) -> None:
         """Ask for something small.

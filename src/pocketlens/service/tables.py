@@ -128,7 +128,7 @@ deletions = Table(
     Column("id", String(32), primary_key=True),
     Column("owner", String(64), nullable=False),
     Column("at", Float, nullable=False),
-    Column("what", String(16), nullable=False),  # answers, photos, models
+    Column("what", String(16), nullable=False),  # answers, photos, models, comparisons
     Column("why", String(16), nullable=False),  # age, quota, request
     Column("count", Integer, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
@@ -149,6 +149,7 @@ models = Table(
     Column("comparison_id", String(32)),
     Column("about", JSON, nullable=False),  # classes, runtime, precision, size, scores
     Column("reason", Text),  # rejected: why
+    Column("retired_at", Float),  # since when nothing but this row is left of it
 )
 
 #: The model that answers: one row; `version` makes changing it atomic (compare and swap).

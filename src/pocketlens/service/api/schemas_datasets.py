@@ -72,7 +72,7 @@ class Deletion(BaseModel):
     """A line of the account of what was deleted."""
 
     at: str
-    what: Literal["answers", "photos", "models"]
+    what: Literal["answers", "photos", "models", "comparisons"]
     why: Literal["age", "quota", "request"]
     count: int
     size_bytes: int
@@ -88,6 +88,9 @@ class Account(BaseModel):
     quota_bytes: int | None = Field(description="How much that may be; null: no limit.")
     num_datasets: int
     num_jobs: int
+    num_models: int = Field(description="Own trained ones that have files.")
+    models_bytes: int = Field(description="Of those; they don't count for the quota.")
+    max_models: int = Field(description="Of more the oldest are retired.")
     keep_answers_days: float
     keep_photos_days: float | None = Field(description="null: until they are deleted.")
     deletions: list[Deletion] = Field(description="The latest 100, the newest first.")

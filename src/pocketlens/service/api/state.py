@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine as Database
 
+from pocketlens.service import retiring
 from pocketlens.service.api.metrics import Metrics
 from pocketlens.service.models import Models, register_given
 from pocketlens.service.queue import Queue, open_queue
@@ -48,6 +49,8 @@ def open_service(settings: Settings, metrics: Metrics) -> Iterator[Service]:
         storage = open_storage(settings.storage_url)
         if settings.bundle is not None:
             register_given(database, settings, settings.bundle, storage=storage, now=time.time())
+        # Of what lies on this machine; no worker needs to run here, which would do so each hour.
+        retiring.lost_models(settings.home, database, None, None)
         models = Models(settings, database, storage)
         models.predictor()  # the first request must not wait for the model
         queue = open_queue(settings)

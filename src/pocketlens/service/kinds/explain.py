@@ -19,11 +19,13 @@ def run(job: Job, context: Context) -> Any:
     """The result of `request`: `files` (one), `box`, `class_id`, `method`."""
     from pocketlens.core.bundle import read_bundle
     from pocketlens.core.dataset import Box
-    from pocketlens.core.errors import UserError
+    from pocketlens.core.errors import BundleError, UserError
     from pocketlens.core.names import shown_name
     from pocketlens.core.predictor import Request
     from pocketlens.explain.heat import overlay
     from pocketlens.service.answers import reason
+    from pocketlens.service.database import reading
+    from pocketlens.service.promotion import is_retired
     from pocketlens.workflows.maps import TITLES, Maps, possible
 
     wanted = job.request
@@ -33,7 +35,15 @@ def run(job: Job, context: Context) -> Any:
     class_id = wanted.get("class_id")
     if class_id is not None and class_id >= len(predictor.classes):
         raise JobFailed("unknown_class", "the current model has no class of this number")
-    bundle = read_bundle(context.models.directory(model_id))
+    try:
+        bundle = read_bundle(context.models.directory(model_id))
+    except BundleError:
+        with reading(context.database) as connection:
+            if not is_retired(connection, model_id):
+                raise
+        # It answers here from memory, since the one that is current can't be opened.
+        text = "the model that answers here was retired, so no map of it can be made"
+        raise JobFailed("retired", text) from None
     # Gradients are had of torch bundles alone, whose engine has loaded torch already.
     methods = possible(bundle)
     method = wanted.get("method", "auto")

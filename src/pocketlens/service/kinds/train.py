@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -36,7 +35,7 @@ def run(job: Job, context: Context) -> Any:
     A worker that is lost in the middle leaves its checkpoints, and another one on the same machine
     goes on from them. There is one model of a job, however often it is taken up.
     """
-    model_id = hashlib.sha256(f"model of {job.id}".encode()).hexdigest()[:32]
+    model_id = model_files.id_of_training(job.id)
     if (before := _result_of(context, model_id)) is not None:
         return before  # the worker was lost between the model and the end of the job
     if why := training.unavailable():

@@ -55,7 +55,13 @@ def _models(models: Json) -> None:
     ]
     header = ("model", "model_state", "made", "runtime", "size", "classes", "score")
     text.table(rows, header=[raw(name) for name in header], name=raw("models"))
-    usable = {m["id"]: m for m in models["models"] if not m["current"] and m["state"] != "rejected"}
+    if any(model["state"] == "retired" for model in models["models"]):
+        st.caption(t("models_retired"))
+    usable = {
+        model["id"]: model
+        for model in models["models"]
+        if not model["current"] and model["state"] not in ("rejected", "retired")
+    }
     if not usable:
         return
     chosen = st.selectbox(
@@ -74,7 +80,14 @@ def _models(models: Json) -> None:
 
 
 def _comparison(comparison_id: str) -> None:
-    table = ask(f"/v1/comparisons/{comparison_id}")
+    table = None
+    with told():
+        try:
+            table = client().get(f"/v1/comparisons/{comparison_id}")
+        except Problem as error:
+            if error.status != 404:
+                raise
+            st.info(t("comparison_gone"))  # since the list was made
     if table is None:
         return
     rows: Sequence[Mapping[str, Any]] = table["rows"]

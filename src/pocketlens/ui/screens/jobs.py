@@ -91,6 +91,15 @@ def _account() -> None:
         (raw("stored_photos"), account["num_photos"]),
         (raw("stored_datasets"), account["num_datasets"]),
         (raw("stored_jobs"), account["num_jobs"]),
+        (
+            raw("stored_models"),
+            raw(
+                "stored_models_of",
+                num=account["num_models"],
+                most=account["max_models"],
+                size=text.size(account["models_bytes"]),
+            ),
+        ),
         (raw("stored_answers_for"), _days(account["keep_answers_days"])),
         (raw("stored_photos_for"), _days(account["keep_photos_days"])),
     ]

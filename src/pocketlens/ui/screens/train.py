@@ -102,7 +102,11 @@ def _progress(job: Json) -> None:
 def _result(result: Mapping[str, Any], models: Json, key: str) -> None:
     model_id = result["model_id"]
     is_current = model_id is not None and model_id == models["current"]
-    if result["state"] == "offered":
+    state_of = {model["id"]: model["state"] for model in models["models"]}
+    is_retired = result["state"] == "offered" and state_of.get(model_id) == "retired"
+    if is_retired:
+        st.info(t("train_retired"))
+    elif result["state"] == "offered":
         st.success(t("train_promoted" if is_current else "train_offered"))
     else:
         st.warning(t("train_rejected"))
@@ -114,7 +118,7 @@ def _result(result: Mapping[str, Any], models: Json, key: str) -> None:
     if scores:
         with st.expander(t("scores"), icon=":material/monitoring:"):
             text.table(scores, name=raw("scores"))
-    if result["state"] == "offered" and not is_current:
+    if result["state"] == "offered" and not is_current and not is_retired:
         promote(model_id, models["current"], key=key)
 
 

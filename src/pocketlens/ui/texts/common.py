@@ -147,6 +147,10 @@ TEXTS: Final = {
         "This model was rejected, so it can't be used.",
         "이 모델은 심사에서 거절되어 사용할 수 없습니다.",
     ),
+    "code_retired": (
+        "This model was retired: its files were deleted, so it can't be used.",
+        "이 모델은 물러나 파일이 삭제되었으므로 사용할 수 없습니다.",
+    ),
     "code_stale_comparison": (
         "This model was compared with one that is no longer in use. Train again to compare it "
         "with today's.",

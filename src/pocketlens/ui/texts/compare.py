@@ -18,6 +18,11 @@ TEXTS: Final = {
     "model_offered": ("passed", "통과"),
     "model_rejected": ("rejected", "거절됨"),
     "model_retired": ("retired", "물러남"),
+    "models_retired": (
+        "Retired models stay in the list for a year. Their files are deleted, so they can't be "
+        "used again.",
+        "물러난 모델은 1년 동안 목록에 남지만 파일이 삭제되어 다시 사용할 수 없습니다.",
+    ),
     "made": ("Made", "만든 때"),
     "runtime": ("Runtime", "실행 환경"),
     "size": ("Size", "크기"),
@@ -28,6 +33,10 @@ TEXTS: Final = {
     "comparison_none": (
         "There is no comparison yet; each training makes one.",
         "아직 비교표가 없습니다. 학습할 때마다 하나씩 만들어집니다.",
+    ),
+    "comparison_gone": (
+        "This comparison was deleted together with its model. Choose another one.",
+        "이 비교표는 모델과 함께 삭제되었습니다. 다른 비교표를 고르세요.",
     ),
     "drop": ("Lost points (95 % interval)", "점수 하락(95 % 구간)"),
     "latency": ("Time a photo", "사진당 시간"),

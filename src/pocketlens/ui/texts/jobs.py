@@ -27,7 +27,12 @@ TEXTS: Final = {
     "stored_photos": ("Photos", "사진"),
     "stored_datasets": ("Data sets", "데이터"),
     "stored_jobs": ("Jobs", "작업"),
-    "stored_answers_for": ("Answers are kept", "결과 보관 기간"),
+    "stored_models": ("Trained models", "학습한 모델"),
+    "stored_models_of": ("{num} of {most} ({size})", "{most}개 중 {num}개({size})"),
+    "stored_answers_for": (
+        "Answers, and models not in use, are kept",
+        "결과와 사용하지 않는 모델 보관 기간",
+    ),
     "stored_photos_for": ("Photos are kept", "사진 보관 기간"),
     "stored_days": ("{days} days", "{days}일"),
     "stored_for_ever": ("until you delete them", "직접 삭제할 때까지"),
@@ -38,7 +43,8 @@ TEXTS: Final = {
     "kind_answers": ("answers", "결과"),
     "kind_photos": ("photos", "사진"),
     "kind_models": ("models", "모델"),
+    "kind_comparisons": ("comparisons", "비교표"),
     "kind_age": ("too old", "보관 기간 지남"),
-    "kind_quota": ("storage full", "저장 공간 부족"),
+    "kind_quota": ("over the limit", "한도 초과"),
     "kind_request": ("asked for", "요청에 따라"),
 }

@@ -44,6 +44,11 @@ TEXTS: Final = {
         "The new model passed and answers now.",
         "새 모델이 통과하여 사용 중입니다.",
     ),
+    "train_retired": (
+        "The new model passed, and was retired since: its files are deleted. Train again to have "
+        "one.",
+        "새 모델이 심사를 통과했지만 그 뒤에 물러나 파일이 삭제되었습니다. 필요하면 다시 학습하세요.",
+    ),
     "train_rejected": (
         "The new model was rejected; today's goes on answering.",
         "새 모델은 거절되었습니다. 현재 모델을 계속 사용합니다.",

@@ -18,7 +18,7 @@ from pocketlens.service.api.problems import not_found, problems
 from pocketlens.service.api.state import Service
 from pocketlens.service.api.views import iso, json_response
 from pocketlens.service.database import reading
-from pocketlens.service.models import BY_SERVE
+from pocketlens.service.promotion import BY_SERVE
 from pocketlens.service.settings import User
 from pocketlens.service.tables import comparisons
 
@@ -88,7 +88,7 @@ def _table(service: Service, user: User, id: str) -> dict[str, Any]:
     with reading(service.database) as connection:
         row = connection.execute(_visible(user).where(comparisons.c.id == id)).mappings().first()
     if row is None:
-        raise not_found("there is no such comparison")
+        raise not_found("there is no such comparison; those of retired models are deleted")
     return _without_paths(dict(row["table"]), service.settings.home)
 
 

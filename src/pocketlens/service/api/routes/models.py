@@ -16,12 +16,14 @@ from pocketlens.service.api.model_schemas import ModelList, ModelView, Promoted,
 from pocketlens.service.api.problems import Problem, not_found, problems
 from pocketlens.service.api.views import iso, json_response
 from pocketlens.service.database import reading
-from pocketlens.service.models import BY_SERVE
 from pocketlens.service.promotion import (
+    BY_SERVE,
+    RETIRED,
     ModelNotFoundError,
     PromotionError,
     check,
     current_model,
+    is_retired,
     promote,
 )
 from pocketlens.service.settings import User
@@ -74,7 +76,7 @@ def promote_model(
     """Put a model in the place of the current one; the one before can be put back the same way.
 
     The model is opened first, so no request fails or waits meanwhile. What the gate rejected, or
-    what was compared with a model that is no longer current, is refused.
+    what was compared with a model that is no longer current, is refused; so is a retired one.
     """
     _refuse_no_id(id)
     expect = None if request is None else request.expect_current
@@ -90,6 +92,9 @@ def promote_model(
         service.models.forget_prepared()
         raise Problem(409, error.code, str(error)) from None
     except UserError as error:
+        with reading(service.database) as connection:
+            if is_retired(connection, id):  # since it was looked at
+                raise Problem(409, "retired", RETIRED) from None
         reason = training.without_paths(str(error), service.settings.home)
         raise Problem(409, "cannot_be_opened", reason) from None
     service.models.refresh()
