@@ -15,7 +15,7 @@ from sqlalchemy import insert, select
 from pocketlens.core.bundle import read_bundle
 from pocketlens.core.comparison import Comparison
 from pocketlens.core.directory import write_text
-from pocketlens.service import datasets, model_files
+from pocketlens.service import datasets, model_files, retiring
 from pocketlens.service.models import add_model
 from pocketlens.service.tables import comparisons, jobs, metadata, new_id
 from pocketlens.workflows.convert import copy_bundle
@@ -107,6 +107,48 @@ def test_a_model_that_cannot_be_opened_does_not_answer(api: TestClient, tmp_path
     assert (answer.status_code, answer.json()["code"]) == (409, "cannot_be_opened")
     assert str(tmp_path) not in answer.text
     assert current(api) == first
+
+
+def test_a_retired_model(api: TestClient, tmp_path: Path) -> None:
+    """It is listed, without its comparison; the account has both; it can't be promoted."""
+    new, service = trained(api, tmp_path), opened(api)
+    table = api.get(f"/v1/models/{new}", headers=ADA).json()["comparison_id"]
+    account = api.get("/v1/account", headers=ADA).json()
+    assert (account["num_models"], account["max_models"]) == (1, 10)
+    assert account["models_bytes"] == api.get(f"/v1/models/{new}", headers=ADA).json()["size_bytes"]
+    home, now = service.settings.home, time.time()
+    retiring.retire(home, service.database, service.storage, now + 1, now)
+    view = api.get(f"/v1/models/{new}", headers=ADA).json()
+    assert (view["state"], view["comparison_id"], view["reason"]) == (
+        "retired", None, "loses 3 points",
+    )  # fmt: skip
+    answer = promote(api, new)
+    assert (answer.status_code, answer.json()["code"]) == (409, "retired")
+    for path in (table, f"{table}/report", f"{table}/pareto.svg"):
+        answer = api.get(f"/v1/comparisons/{path}", headers=ADA)
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+        assert "retired" in answer.json()["detail"]
+    account = api.get("/v1/account", headers=ADA).json()
+    assert (account["num_models"], account["models_bytes"]) == (0, 0)
+    assert {line["what"] for line in account["deletions"]} == {"models", "comparisons"}
+    assert api.get("/v1/account", headers=BOB).json()["deletions"] == []
+
+
+def test_retired_while_it_is_opened(
+    api: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new, service = trained(api, tmp_path), opened(api)
+    prepare = service.models.prepare
+
+    def too_late(id: str) -> None:
+        now = time.time()
+        retiring.retire(service.settings.home, service.database, service.storage, now + 1, now)
+        prepare(id)
+
+    monkeypatch.setattr(service.models, "prepare", too_late)
+    answer = promote(api, new)
+    assert (answer.status_code, answer.json()["code"]) == (409, "retired")
+    assert current(api) != new
 
 
 def test_only_operators_promote(api: TestClient, tmp_path: Path) -> None:

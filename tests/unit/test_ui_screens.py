@@ -233,10 +233,13 @@ def test_jobs_are_listed_and_deleted(fake: Fake) -> None:
     running = fake.start("train", {})["job_id"]
     fake.canned["GET /v1/account"] = {
         "size_bytes": 123_456_789, "quota_bytes": None, "num_photos": 90,
+        "num_models": 3, "max_models": 10, "models_bytes": 45_600_000,
         "num_datasets": 1, "num_jobs": 2, "keep_answers_days": 30, "keep_photos_days": None,
         "deletions": [
             {"at": "2026-11-20T02:00:00Z", "what": "answers", "why": "age", "count": 31,
-             "size_bytes": 1_234_567}
+             "size_bytes": 1_234_567},
+            {"at": "2026-11-20T02:00:00Z", "what": "comparisons", "why": "quota", "count": 1,
+             "size_bytes": 1234},
         ],
     }  # fmt: skip
     page = open_screen("jobs").run()
@@ -245,6 +248,9 @@ def test_jobs_are_listed_and_deleted(fake: Fake) -> None:
         "Recognise",
         "Training",
         "123.5\u00a0MB",
+        "3 of 10 (45.6\u00a0MB)",
+        "comparisons",
+        "over the limit",
         "none",
         "too old",
         "30 days",
