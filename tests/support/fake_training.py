@@ -18,6 +18,7 @@ from pocketlens.service._train_process import _die_with_parent, _own_stdout
 _FOUND = {
     "offered": True, "metric": "accuracy", "score": 99.0, "score_current": 98.0, "num_test": 12,
     "reason": "good",
+    "reasons": [{"code": "more_classes", "values": {"num": 1}}],
 }  # fmt: skip
 
 

@@ -197,9 +197,11 @@ def test_is_it_ready(service: TestClient) -> None:
     assert answer.json()["job_id"] != first.json()["job_id"]  # there are more photos now
     found = _run_check(service, answer)
     assert "b has 2" in " ".join(found["missing"])
+    values = {"needed": 3, "num": 1, "classes": {"b": 2}}
+    assert found["reasons"] == [{"code": "few_photos", "values": values}]
     _add(service, ["b"] * 2, *map(_bytes, range(6, 8)))
     found = _run_check(service, service.get(check_url))
-    assert (found["ready"], found["missing"]) == (True, [])
+    assert (found["ready"], found["missing"], found["reasons"]) == (True, [], [])
     assert found["class_counts"] == {"a": 4, "b": 4}
     assert sum(found["splits"].values()) == 8
     assert ".png" not in json.dumps(found)

@@ -60,7 +60,7 @@ def trained(api: TestClient, tmp_path: Path, state: str = "offered", owner: str 
         add_model(
             connection, kept, id=id, owner=owner, state=state, now=time.time(),
             parent_id=current(api), comparison_id=table_id, reason="loses 3 points",
-            scores={"score": 91.0},
+            scores={"score": 91.0}, reasons=[{"code": "slower_than_current", "values": {}}],
         )  # fmt: skip
     return id
 
@@ -77,6 +77,9 @@ def test_promote_answers_and_goes_back(api: TestClient, tmp_path: Path) -> None:
     view = api.get(f"/v1/models/{new}", headers=ADA).json()
     assert (view["current"], view["state"], view["compared_with"]) == (True, "offered", first)
     assert view["scores"] == {"score": 91.0}
+    assert view["reasons"] == [{"code": "slower_than_current", "values": {}}]
+    assert api.get(f"/v1/models/{new}", headers=BOB).json()["reasons"] is None
+    assert api.get(f"/v1/models/{first}", headers=ADA).json()["reasons"] is None
     assert promote(api, first).json() == {"current": first, "replaced": new}
     assert current(api) == first
 

@@ -257,6 +257,9 @@ def test_a_rejected_one_is_told_of_and_not_kept(shop: Shop, faked: None) -> None
     assert (result["state"], result["promoted"]) == ("rejected", False)
     (row,) = rows(shop)
     assert (row["state"], row["reason"], row["about"]["num_classes"]) == ("rejected", "good", 3)
+    reasons = [{"code": "more_classes", "values": {"num": 1}}]
+    assert row["about"]["reasons"] == result["reasons"] == reasons
+    assert train.run(job, shop.context(job)) == result | {"promoted": False}
     assert left(shop) == []
     with shop.engine.begin() as connection, pytest.raises(PromotionError, match="good"):
         promote(connection, row["id"], "ann", now=time.time())

@@ -76,6 +76,10 @@ def test_as_good_is_offered(
     assert f"on the same {len(split.test)} test photos" in found.reason
     assert "can't exclude a loss of up to" in found.reason, "few photos prove nothing"
     assert not found.to_dict()["proven"]
+    told = {one["code"]: one["values"] for one in found.to_dict()["reasons"]}
+    assert list(told) == ["scores", "loss_not_excluded"]
+    assert told["scores"]["num_test"] == len(split.test)
+    assert told["scores"]["metric"] == found.to_dict()["metric"]
     json.loads(found.comparison.to_json())
 
 
@@ -84,6 +88,9 @@ def test_worse_is_rejected(make: Callable[..., Bundle], hashed: Hashed, timed: A
     assert not found.offered
     assert found.reason.startswith("loses ")
     assert "limit 0.5" in found.reason
+    assert [one.code for one in found.reasons] == ["loses_on_validation", "scores"]
+    assert found.reasons[0].values["limit"] == 0.5
+    assert f"{found.reasons[0].values['points']:.2f} points" in found.reason
     assert found.comparison is not None
     assert {row.name: row.verdict for row in found.comparison.rows} == {
         "current": "best",
@@ -118,6 +125,7 @@ def test_slower_by_a_clear_lead(
     timed["new"] = Timing(failed="no memory")
     found = succeed(make("k"), make("l"), hashed)
     assert "can't be timed: no memory" in found.reason
+    assert "no memory" in found.reasons[0].values["detail"]
 
 
 def test_more_classes_are_matched_by_name(
@@ -145,6 +153,8 @@ def test_what_forgets_classes_is_rejected(
     assert not found.offered
     assert found.comparison is None
     assert "it doesn't know 2 of the 5 classes" in found.reason
+    values = {"num": 2, "of": 5, "classes": ["ring", "star"]}
+    assert found.to_dict()["reasons"] == [{"code": "classes_missing", "values": values}]
     assert "ring, star" in found.reason
 
 
@@ -170,6 +180,7 @@ def test_too_few_photos_to_tell(make: Callable[..., Bundle], hashed: Hashed, spl
     found = succeed(make("a", split=few), make("b", split=few), hashed)
     assert not found.offered
     assert "only 5 photos can test both models" in found.reason
+    assert found.reasons[0].values == {"num": 5, "needed": 10}
 
 
 def test_a_model_without_a_split_is_tested_too(

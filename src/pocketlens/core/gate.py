@@ -9,9 +9,9 @@ the float model in its fastest runtime.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from pocketlens.core.comparison import Row, Verdict
 from pocketlens.core.errors import UserError
@@ -49,6 +49,24 @@ class Limits:
 UNJUDGED: Final = ("failed", "skipped", "mismatch")
 
 
+class Reason(NamedTuple):
+    """Why something passes or doesn't, for programs and for people.
+
+    Attributes:
+        code: a word for programs.
+        values: numbers, names and texts that the sentence speaks of.
+        text: the sentence, in English.
+    """
+
+    code: str
+    values: Mapping[str, Any]
+    text: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """What programs need to say it in another language."""
+        return {"code": self.code, "values": dict(self.values)}
+
+
 def judge(row: Row, limits: Limits) -> Row:
     """The row with its verdict and the reason for it; `failed` and `skipped` rows stay."""
     if row.verdict in UNJUDGED:
@@ -56,45 +74,63 @@ def judge(row: Row, limits: Limits) -> Row:
     verdict, reason = _verdict(row, limits)
     bounds = (row.drop_high, row.drop_unseen or 0.0)
     proven = verdict != "failed" and all(b is not None and b <= limits.max_drop for b in bounds)
-    return replace(row, verdict=verdict, reason=reason, proven=proven)
+    return replace(row, verdict=verdict, reason=reason.text if reason else "", proven=proven)
 
 
-def _verdict(row: Row, limits: Limits) -> tuple[Verdict, str]:
+def objection(row: Row, limits: Limits) -> Reason | None:
+    """What speaks against a row, as `judge` sees it; None: nothing does."""
+    if row.verdict in UNJUDGED:
+        return _failed(row.reason)[1]
+    return _verdict(row, limits)[1]
+
+
+def _verdict(row: Row, limits: Limits) -> tuple[Verdict, Reason | None]:
     if row.drop is None:
-        return "failed", "it was not scored"
+        return _failed("it was not scored")
     for name in ("score", "drop", "drop_low", "drop_high", "val_drop", "latency_ms"):
         value = getattr(row, name)
         if value is not None and not math.isfinite(value):  # compares as within every limit
-            return "failed", f"its {name} is {value}"
+            return _failed(f"its {name} is {value}")
     if row.val_drop is not None and row.val_drop > limits.max_drop:
-        return "less_accurate", (
-            f"loses {row.val_drop:.2f} points on validation images, limit {limits.max_drop:g}"
-        )
+        return _loses("on_validation", row.val_drop, limits, "{} points on validation images")
     if row.val_drop is None and row.drop > limits.max_drop:
-        return "less_accurate", f"loses {row.drop:.2f} points, limit {limits.max_drop:g}"
+        return _loses("points", row.drop, limits, "{} points")
     if row.drop_low is not None and row.drop_low > limits.max_drop:
-        return "less_accurate", (
-            f"loses at least {row.drop_low:.2f} points on test images (95 %), "
-            f"limit {limits.max_drop:g}"
-        )
+        words = "at least {} points on test images (95 %)"
+        return _loses("at_least", row.drop_low, limits, words)
     if limits.max_size_mb is not None:
         if row.size_bytes is None:
-            return "failed", "its size was not measured, and there is a limit for it"
-        if row.size_bytes > limits.max_size_mb * 1e6:
-            return "too_large", (f"{row.size_bytes / 1e6:.2f} MB, limit {limits.max_size_mb:g} MB")
+            return _failed("its size was not measured, and there is a limit for it")
+        size_mb, most = row.size_bytes / 1e6, limits.max_size_mb
+        if size_mb > most:
+            text = f"{size_mb:.2f} MB, limit {most:g} MB"
+            values = {"size_mb": round(size_mb, 2), "limit_mb": most}
+            return "too_large", Reason("too_large", values, text)
     if limits.max_latency_ms is not None:
         if row.latency_ms is None:
-            return "failed", "its latency was not measured, and there is a limit for it"
-        if row.latency_ms > limits.max_latency_ms:
-            return "slower", f"{row.latency_ms:.2f} ms, limit {limits.max_latency_ms:g} ms"
+            return _failed("its latency was not measured, and there is a limit for it")
+        most = limits.max_latency_ms
+        if row.latency_ms > most:
+            text = f"{row.latency_ms:.2f} ms, limit {most:g} ms"
+            values = {"latency_ms": round(row.latency_ms, 2), "limit_ms": most}
+            return "slower", Reason("slower_than_limit", values, text)
     if row.latency_ms is not None and row.speedup_float is None:
-        return "failed", "the float model could not be timed, so it may be the faster one"
+        return _failed("the float model could not be timed, so it may be the faster one")
     if row.speedup_float is not None and row.speedup_float < 1:
-        return "slower", (
-            f"takes {1 / row.speedup_float:.2f} times as long as the float model in its "
-            "fastest runtime"
-        )
-    return "ok", ""
+        times = 1 / row.speedup_float
+        text = f"takes {times:.2f} times as long as the float model in its fastest runtime"
+        return "slower", Reason("slower_than_float", {"times": round(times, 2)}, text)
+    return "ok", None
+
+
+def _failed(text: str) -> tuple[Verdict, Reason]:
+    return "failed", Reason("not_judged", {"detail": text}, text)
+
+
+def _loses(how: str, points: float, limits: Limits, words: str) -> tuple[Verdict, Reason]:
+    text = f"loses {words.format(f'{points:.2f}')}, limit {limits.max_drop:g}"
+    values = {"points": round(points, 2), "limit": limits.max_drop}
+    return "less_accurate", Reason(f"loses_{how}", values, text)
 
 
 def choose(

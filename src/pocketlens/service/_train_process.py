@@ -24,8 +24,9 @@ from pocketlens.core.comparison import Comparison
 from pocketlens.core.errors import DataError, MissingExtraError, UserError
 from pocketlens.service.training import Spec
 from pocketlens.training.config import TrainConfig
+from pocketlens.workflows._gate_words import unfit
 from pocketlens.workflows.data import Hashed
-from pocketlens.workflows.succeed import CURRENT, NEW, Succession, succeed, unfit
+from pocketlens.workflows.succeed import CURRENT, NEW, Succession, succeed
 
 #: Added to the niceness, so that answers to users don't wait for a training on the same machine.
 _NICE: Final = 5
@@ -85,7 +86,7 @@ def _work(spec: Spec, place: Path, tell: Any) -> dict[str, Any]:
     hashed = _with_info(read_materialised(Path(spec.data)), current)
     if why := unfit(current, hashed.dataset.task, hashed.dataset.classes):
         raise ClassesMissingError(
-            f"a model of these photos could not take the current one's place: {why}"
+            f"a model of these photos could not take the current one's place: {why.text}"
         )
     model = _train(spec, place, hashed, current, tell)
     comparison = None

@@ -10,7 +10,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -139,17 +139,20 @@ def add_model(
     state: str,
     now: float,
     scores: Mapping[str, Any] | None = None,
+    reasons: Sequence[Mapping[str, Any]] | None = None,
     **values: Any,
 ) -> None:
     """Write a model's row; where it is there already, nothing.
 
     Args:
-        scores: what the gate found, as `workflows.succeed.Succession.to_dict` has it.
+        scores, reasons: what the gate found, as `workflows.succeed.Succession.to_dict` has it.
         values: further columns of `tables.models`, such as `parent_id`, `job_id`, `reason`.
     """
     if connection.execute(select(models.c.id).where(models.c.id == id)).first() is None:
         row = {"id": id, "owner": owner, "created_at": now, "state": state, "bundle": id}
-        described = about(bundle) | ({} if scores is None else {"scores": dict(scores)})
+        described = about(bundle)
+        described |= {} if scores is None else {"scores": dict(scores)}
+        described |= {} if reasons is None else {"reasons": list(reasons)}
         row |= {"bundle_id": bundle.id, "about": described} | values
         connection.execute(insert(models).values(row))
 

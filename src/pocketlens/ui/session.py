@@ -11,6 +11,7 @@ from typing import Any, Final
 import streamlit as st
 
 from pocketlens.ui.client import Client, Json, Problem, Unreachable
+from pocketlens.ui.reasons import sentences
 from pocketlens.ui.recent import Recent
 from pocketlens.ui.show import plain
 from pocketlens.ui.words import LANGUAGES, Language, from_locale, say, say_of
@@ -100,6 +101,12 @@ def reason(code: str | None, detail: str | None) -> str:
     return t("trouble", detail=detail) if detail else t("trouble_ours")
 
 
+def said(prefix: str, reasons: object) -> list[str] | None:
+    """Sentences for what the service gave as codes, as Markdown; None: it gave none we know."""
+    found = sentences(language(), prefix, reasons)
+    return None if found is None else [plain(sentence) for sentence in found]
+
+
 @contextmanager
 def told() -> Iterator[None]:
     """Show the service's refusals in plain words.
@@ -134,4 +141,4 @@ def job_of(job_id: str) -> Json:
 
 
 __all__ = ["ENDED", "Options", "Unreachable", "ask", "client", "job_of", "kept", "language"]
-__all__ += ["options", "raw", "reason", "recent", "t", "told", "trouble"]
+__all__ += ["options", "raw", "reason", "recent", "said", "t", "told", "trouble"]

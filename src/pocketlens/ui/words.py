@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from pocketlens.ui.texts import common, compare, jobs, recognise, teach, train
+from pocketlens.ui.texts import common, compare, gate, jobs, recognise, teach, train
 
 Language = Literal["en", "ko"]
 LANGUAGES: Final[Mapping[Language, str]] = {"en": "English", "ko": "한국어"}
@@ -17,6 +17,7 @@ TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     **train.TEXTS,
     **compare.TEXTS,
     **jobs.TEXTS,
+    **gate.TEXTS,
 }
 _PLACE: Final[Mapping[Language, int]] = {"en": 0, "ko": 1}
 

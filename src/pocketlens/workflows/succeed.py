@@ -17,14 +17,15 @@ from pocketlens.core.bootstrap import paired_drops
 from pocketlens.core.bundle import Bundle
 from pocketlens.core.comparison import Comparison, Row
 from pocketlens.core.examples import Examples, make_examples
-from pocketlens.core.gate import Limits, judge
+from pocketlens.core.gate import Limits, Reason, judge, objection
 from pocketlens.core.metrics import Metric
 from pocketlens.core.predictor import available_cores
-from pocketlens.core.text import count_of, one_line
+from pocketlens.core.text import count_of
 from pocketlens.measures.latency import Timing, is_faster, measure_latency, speedup
 from pocketlens.measures.machine import describe_machine
 from pocketlens.measures.score import Outcome
 from pocketlens.workflows import _details as details
+from pocketlens.workflows._gate_words import judged, sentence, slower, too_few, unfit
 from pocketlens.workflows._paired import Pair, pair
 from pocketlens.workflows._timings import with_latency
 from pocketlens.workflows.data import DataLike, Hashed, as_hashed, describe_data
@@ -39,8 +40,6 @@ NEW: Final = "new"
 MIN_TEST: Final = 10
 
 _TIMED_PHOTOS: Final = 16
-_MAX_NAMED: Final = 5
-_LONGEST: Final = 60
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,7 @@ class Succession:
         comparison: both rows, `current` being the reference; None where nothing was scored.
         new_classes: what the new model knows and the current one doesn't.
         notes: what was left out, and why.
+        reasons: what `reason` is made of, for programs.
     """
 
     offered: bool
@@ -62,6 +62,7 @@ class Succession:
     comparison: Comparison | None = None
     new_classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Figures in percent and milliseconds, None where they were not measured."""
@@ -70,6 +71,7 @@ class Succession:
         return {
             "offered": self.offered,
             "reason": self.reason,
+            "reasons": [reason.to_dict() for reason in self.reasons],
             "metric": None if new is None else new.metric,
             "score": None if new is None else new.score,
             "score_current": None if current is None else current.score,
@@ -113,18 +115,14 @@ def succeed(
     old, made = as_bundle(current), as_bundle(new)
     limits = Limits(max_drop, max_latency_ms=max_latency_ms)
     if why := unfit(old, made.manifest.task, made.manifest.classes):
-        return Succession(False, why)
+        return Succession(False, why.text, reasons=(why,))
     added = tuple(c for c in made.manifest.classes if c not in set(old.manifest.classes))
     hashed = as_hashed(data)
     test_keys, val_keys, notes = _fair(old, made, hashed)
     test = _common(made, hashed, test_keys, added)
     if len(test) < MIN_TEST:
-        why = (
-            f"only {count_of(len(test), 'photo')} can test both models, too few to tell whether "
-            f"the new one is as good (at least {MIN_TEST}); add photos of the classes that are "
-            "known"
-        )
-        return Succession(False, why, len(test), None, added, notes)
+        why = too_few(len(test), MIN_TEST)
+        return Succession(False, why.text, len(test), None, added, notes, (why,))
     threads = threads or available_cores()
     tested = _both(old, made, hashed, test_keys, added, threads)
     val = None
@@ -141,9 +139,10 @@ def succeed(
     if val is not None:
         lost = metrics.score(chosen, val.current.scored) - metrics.score(chosen, val.new.scored)
         rows[1] = replace(rows[1], val_drop=float(lost[0]))
-    rows[1] = _judged(rows[1], timings, limits)
+    rows[1], against = _judged(rows[1], timings, limits)
     offered = rows[1].verdict == "ok"
-    reason = _words(rows, offered, len(tested.new.scored), added, limits)
+    reasons = judged(rows[0], rows[1], against, len(tested.new.scored), len(added), limits)
+    reason = sentence(reasons, offered=offered)
     rows = [
         replace(
             rows[0],
@@ -167,25 +166,7 @@ def succeed(
         notes=(*notes, "drop and speed are counted from the model that answers now"),
         config={**asdict(limits), "metric": chosen, "threads": threads},
     )
-    return Succession(offered, reason, len(tested.new.scored), comparison, added, notes)
-
-
-def unfit(current: Bundle, task: str, classes: Sequence[str]) -> str:
-    """Why a model for these classes can't replace the current one, however good; empty: it may."""
-    if task != current.manifest.task:
-        return (
-            f"it is made for {task.replace('_', '-')} photos, the current model for "
-            f"{current.manifest.task.replace('_', '-')} ones"
-        )
-    known = set(classes)
-    if gone := [name for name in current.manifest.classes if name not in known]:
-        named = ", ".join(one_line(name)[:_LONGEST] for name in gone[:_MAX_NAMED])
-        more = f" and {len(gone) - _MAX_NAMED} more" if len(gone) > _MAX_NAMED else ""
-        return (
-            f"it doesn't know {len(gone)} of the {len(current.manifest.classes)} classes that the "
-            f"current model knows ({named}{more}); add photos of them"
-        )
-    return ""
+    return Succession(offered, reason, len(tested.new.scored), comparison, added, notes, reasons)
 
 
 def _fair(
@@ -276,42 +257,20 @@ def _row(name: str, bundle: Bundle, reference: Outcome, outcome: Outcome, metric
     )
 
 
-def _judged(row: Row, timings: dict[str, Timing], limits: Limits) -> Row:
-    """The new row with its verdict.
+def _judged(row: Row, timings: dict[str, Timing], limits: Limits) -> tuple[Row, Reason | None]:
+    """The new row with its verdict, and what rejects it.
 
     Against the limits by the common rule; against the current model's speed only where no limit
     is given, and only by a lead that can't be the machine's mood.
     """
-    judged = judge(replace(row, speedup_float=1.0), limits)
+    row = replace(row, speedup_float=1.0)
+    judged, against = judge(row, limits), objection(row, limits)
     old, new = timings[CURRENT], timings[NEW]
     if judged.verdict == "failed" or old.failed is not None:
-        return replace(judged, speedup_float=None)
+        return replace(judged, speedup_float=None), against
     ratio = speedup(old, new)
     judged = replace(judged, speedup_float=ratio)
     if judged.verdict == "ok" and limits.max_latency_ms is None and is_faster(old, new):
-        reason = f"takes {1 / ratio:.2f} times as long as the current model"
-        return replace(judged, verdict="slower", reason=reason)
-    return judged
-
-
-def _words(
-    rows: Sequence[Row], offered: bool, num: int, added: Sequence[str], limits: Limits
-) -> str:
-    current, new = rows
-    assert current.score is not None
-    assert new.score is not None
-    name = new.metric.replace("_", " ").replace("macro f1", "macro F1").replace("map", "mAP")
-    figures = (
-        f"{name} {new.score:.1f} %, the current model {current.score:.1f} %, on the same "
-        f"{num} test photos"
-    )
-    if not offered:
-        return f"{new.reason} ({figures})"
-    if new.proven:
-        sure = f"a loss is surely within the limit of {limits.max_drop:g} points"
-    else:
-        high = max(new.drop_high or 0.0, new.drop_unseen or 0.0)
-        sure = f"so few photos can't exclude a loss of up to {high:.1f} points"
-    noun = "class" if len(added) == 1 else "classes"
-    more = f"; it knows {len(added)} {noun} more" if added else ""
-    return f"{figures}; {sure}{more}"
+        against = slower(1 / ratio)
+        judged = replace(judged, verdict="slower", reason=against.text)
+    return judged, against

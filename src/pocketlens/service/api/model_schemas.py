@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
-from pocketlens.service.api.schemas import Id
+from pocketlens.service.api.schemas import Id, Reason
 
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 ModelState = Literal["given", "offered", "rejected", "retired"]
@@ -64,6 +64,9 @@ class ModelView(BaseModel):
     metric: str | None
     score: float | None = Field(description="On test photos, of its own training.")
     reason: str | None = Field(description="What the gate said.")
+    reasons: list[Reason] | None = Field(
+        description="The same for programs; null where it isn't known."
+    )
     scores: dict[str, Any] | None = Field(description="What the gate found, of both models.")
     compared_with: str | None = Field(description="Id of the model that was current then.")
     comparison_id: str | None

@@ -17,6 +17,16 @@ class Accepted(BaseModel):
     state: JobState
 
 
+class Reason(BaseModel):
+    """Why something is as it is, to be said in any language."""
+
+    code: str = Field(examples=["loses_on_validation"])
+    values: dict[str, Any] = Field(
+        description="What the sentence of this code speaks of.",
+        examples=[{"points": 1.25, "limit": 0.5}],
+    )
+
+
 class Scored(BaseModel):
     """A class with its probability."""
 

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from pocketlens.service.api.schemas import Reason
+
 Task = Literal["single_label", "multi_label"]
 
 
@@ -66,6 +68,7 @@ class Checked(BaseModel):
     version: int
     ready: bool
     missing: list[str] = Field(description="What stands in the way, one line each.")
+    reasons: list[Reason] = Field([], description="The same for programs.")
 
 
 class Deletion(BaseModel):

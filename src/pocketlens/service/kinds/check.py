@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pocketlens.core.dataset import Dataset
 from pocketlens.core.errors import DataError
+from pocketlens.core.gate import Reason
 from pocketlens.core.text import one_line
 from pocketlens.progress import hidden
 from pocketlens.service import datasets
@@ -44,30 +45,38 @@ def run(job: Job, context: Context) -> Any:
         problem["examples"] = [_STORED.sub(r"photo \1", text) for text in problem["examples"]]
     missing = lacks(hashed.dataset, datasets.num_photos(hashed), found)
     about = {"dataset": job.request["dataset"], "version": job.request["version"]}
-    return {**found, **about, "ready": not missing, "missing": missing}
+    return {**found, **about, **_said(missing)}
 
 
-def lacks(dataset: Dataset, num_photos: Mapping[str, int], found: Mapping[str, Any]) -> list[str]:
-    """What stands in the way of training, one line each.
+def lacks(
+    dataset: Dataset, num_photos: Mapping[str, int], found: Mapping[str, Any]
+) -> list[Reason]:
+    """What stands in the way of training.
 
     Args:
         num_photos: different photos a class.
         found: as `check` gives it.
     """
-    missing: list[str] = []
+    missing: list[Reason] = []
     if dataset.task == "single_label" and len(dataset.classes) < 2:
-        missing.append("photos of a second class: one class can't be told from nothing")
-    few = [
-        f"{_shown(name)} has {number}" for name, number in num_photos.items() if number < MIN_PHOTOS
-    ]
+        text = "photos of a second class: one class can't be told from nothing"
+        missing.append(Reason("one_class", {}, text))
+    few = {_shown(name): number for name, number in num_photos.items() if number < MIN_PHOTOS}
     if few:
+        named = dict(list(few.items())[:_MAX_NAMED])
         more = f" and {len(few) - _MAX_NAMED} more" if len(few) > _MAX_NAMED else ""
-        named = ", ".join(few[:_MAX_NAMED])
-        missing.append(
+        listed = ", ".join(f"{name} has {number}" for name, number in named.items())
+        text = (
             f"at least {MIN_PHOTOS} different photos of each class, to learn from, to choose by "
-            f"and to test with: {named}{more}"
+            f"and to test with: {listed}{more}"
         )
-    missing += [p["message"] for p in found["problems"] if p["kind"] == "cannot_split"]
+        values = {"needed": MIN_PHOTOS, "num": len(few), "classes": named}
+        missing.append(Reason("few_photos", values, text))
+    missing += [
+        Reason("cannot_split", {}, problem["message"])
+        for problem in found["problems"]
+        if problem["kind"] == "cannot_split"
+    ]
     return missing
 
 
@@ -77,7 +86,15 @@ def nothing(name: str, task: str, version: int) -> dict[str, Any]:
         **{"format": "uploads", "task": task, "num_samples": 0, "num_classes": 0},
         **{"class_counts": {}, "splits": {}, "sizes": {}, "problems": []},
         **{"dataset": name, "version": version},
-        **{"ready": False, "missing": ["photos: there are none"]},
+        **_said([Reason("no_photo", {}, "photos: there are none")]),
+    }
+
+
+def _said(missing: Sequence[Reason]) -> dict[str, Any]:
+    return {
+        "ready": not missing,
+        "missing": [reason.text for reason in missing],
+        "reasons": [reason.to_dict() for reason in missing],
     }
 
 

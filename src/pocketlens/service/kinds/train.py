@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, insert, select
 
@@ -27,6 +27,9 @@ from pocketlens.service.storage import StorageUnavailableError
 from pocketlens.service.tables import ENDED, comparisons, datasets, jobs, models, new_id
 
 LANE = "long"
+
+#: Why the gate decided as it did: a sentence, and the same for programs.
+_REASONS: Final = ("reason", "reasons")
 
 
 def run(job: Job, context: Context) -> Any:
@@ -185,11 +188,11 @@ def _write(
         row = {"id": comparison_id, "owner": job.owner, "name": spec["name"], "created_at": now}
         connection.execute(insert(comparisons).values({**row, "table": table, "job_id": job.id}))
     state = "offered" if found["offered"] else "rejected"
-    scores = {k: v for k, v in found.items() if k not in ("bundle", "comparison", "reason")}
+    scores = {k: v for k, v in found.items() if k not in ("bundle", "comparison", *_REASONS)}
     result: dict[str, Any] = {
         "model_id": model_id,
         "state": state,
-        "reason": found["reason"],
+        **{key: found[key] for key in _REASONS},
         "promoted": False,
         "comparison_id": comparison_id,
         "scores": scores,
@@ -197,7 +200,7 @@ def _write(
     add_model(
         connection, bundle, id=model_id, owner=job.owner, state=state, now=now,
         parent_id=spec["current_id"], job_id=job.id, comparison_id=comparison_id,
-        reason=found["reason"], scores=scores,
+        reason=found["reason"], reasons=found["reasons"], scores=scores,
     )  # fmt: skip
     if unopenable == "":
         try:
@@ -222,6 +225,7 @@ def _result_of(context: Context, model_id: str) -> dict[str, Any] | None:
         "model_id": model_id,
         "state": row["state"],
         "reason": row["reason"],
+        "reasons": row["about"].get("reasons"),
         "promoted": serving is not None and serving.model_id == model_id,
         "comparison_id": row["comparison_id"],
         "scores": row["about"].get("scores", {}),

@@ -12,7 +12,7 @@ from pocketlens.ui.client import File, Json, Problem
 from pocketlens.ui.follow import follow
 from pocketlens.ui.photos import TYPES
 from pocketlens.ui.screens._confirm import confirmed
-from pocketlens.ui.session import ask, client, kept, language, raw, reason, recent, t, told
+from pocketlens.ui.session import ask, client, kept, language, raw, reason, recent, said, t, told
 from pocketlens.ui.words import say_of
 
 _BARS: Final = 30
@@ -200,6 +200,9 @@ def _findings(found: Mapping[str, Any]) -> None:
         st.success(t("check_ready"))
     else:
         st.warning(t("check_not_ready"))
+        lines = said("missing", found.get("reasons"))
+        missing = [text.plain(line) for line in found.get("missing") or []]
+        st.markdown("\n".join(f"- {line}" for line in lines or missing))
     parts = found.get("splits") or {}
     st.markdown(t("split", **{part: parts.get(part, 0) for part in ("train", "val", "test")}))
     if not found["problems"]:

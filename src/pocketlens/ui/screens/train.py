@@ -11,7 +11,7 @@ from pocketlens.ui import show as text
 from pocketlens.ui.client import Json
 from pocketlens.ui.follow import follow
 from pocketlens.ui.screens._confirm import confirmed
-from pocketlens.ui.session import ask, client, raw, reason, recent, t, told
+from pocketlens.ui.session import ask, client, raw, reason, recent, said, t, told
 from pocketlens.ui.show import plain
 
 _LISTED: Final = 5
@@ -110,8 +110,9 @@ def _result(result: Mapping[str, Any], models: Json, key: str) -> None:
         st.success(t("train_promoted" if is_current else "train_offered"))
     else:
         st.warning(t("train_rejected"))
-    if result.get("reason"):
-        st.markdown(f"{t('why')}: {plain(result['reason'])}")
+    known = said("gate", result.get("reasons"))
+    if known or result.get("reason"):
+        st.markdown(f"{t('why')}: {' '.join(known) if known else plain(result['reason'])}")
     if refused := result.get("not_promoted"):
         st.warning(reason(refused["code"], refused["reason"]))
     scores = _figures(result.get("scores") or {})

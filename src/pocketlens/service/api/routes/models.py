@@ -127,6 +127,7 @@ def _view(row: Mapping[Any, Any], now: str | None, user: User) -> dict[str, Any]
         **{key: about.get(key) for key in ("runtime", "precision", "network", "task")},
         **{key: about.get(key) for key in ("size_bytes", "num_classes", "metric", "score")},
         "reason": row["reason"] if mine else None,
+        "reasons": about.get("reasons") if mine else None,
         "scores": about.get("scores") if mine else None,
         "compared_with": row["parent_id"],
         "comparison_id": row["comparison_id"] if mine else None,
