@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -90,6 +93,20 @@ def test_storage_that_is_away(api: TestClient, files: Any, monkeypatch: pytest.M
         assert "secret-bucket" not in ready.text
     assert api.post("/v1/predictions", files=files).status_code == 202
     assert api.get("/readyz").status_code == 200
+
+
+def test_no_room_for_a_large_file(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lies among temporary files while it comes, on a disk that may be full as any other."""
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/secret")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    large = {"images": ("a.png", bytes(9_000_000))}
+    for path in ("/v1/predictions", "/v1/datasets/pills/images"):
+        answer = api.post(path, files=large)
+        assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
+        assert "secret" not in answer.text
 
 
 def test_a_fault_of_ours(

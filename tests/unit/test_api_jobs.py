@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 
@@ -154,3 +156,24 @@ def test_classes(api: TestClient) -> None:
     assert api.get("/v1/classes/1").json() == found[1]
     assert api.get("/v1/classes/3").status_code == 404
     assert api.get("/v1/classes/x").status_code == 422
+
+
+def test_who_waits_is_told_the_job_when_the_service_stops(tmp_path: Path, image: bytes) -> None:
+    """In time, as an answer, not as the end of the connection: the job goes on without it."""
+    told: list[httpx.Response] = []
+    with support.running(support.settings(tmp_path)) as address:
+        url, headers = f"{address}/v1/predictions?wait=60", {"Idempotency-Key": "one"}
+
+        def ask() -> None:
+            told.append(httpx.post(url, files={"images": image}, headers=headers, timeout=60))
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        until = time.monotonic() + 20
+        while not httpx.get(f"{address}/v1/jobs").json()["jobs"]:
+            assert time.monotonic() < until
+        begun = time.monotonic()
+    asking.join(20)
+    assert time.monotonic() - begun < 5
+    [answer] = told
+    assert (answer.status_code, answer.json()["state"]) == (202, "Pending")

@@ -27,7 +27,8 @@ _PHOTO: Final = re.compile(r"[0-9a-f]{64}\.(jpg|png)")
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 _PHOTOS: Final = "photos"
 _PRIVATE: Final = "private"
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+#: What the system says where a disk or a share of it is full.
+OUT_OF_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: Packages whose errors tell of the place, not of us.
 _FOREIGN: Final = ("botocore", "aiobotocore", "aiohttp", "gcsfs", "google", "requests", "s3fs")
 _CONNECT_SECONDS: Final = 5
@@ -297,7 +298,7 @@ def _told() -> Iterator[None]:
     except FileNotFoundError:
         raise
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in OUT_OF_ROOM:
             raise StorageFullError("there is no room left to keep files") from error
         raise StorageUnavailableError("the place of files doesn't answer") from error
     except Exception as error:

@@ -11,6 +11,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from pocketlens.service.api.problems import Problem
+from pocketlens.service.storage import OUT_OF_ROOM, StorageFullError
 
 #: Bytes of one part that isn't a file.
 MAX_FIELD_BYTES: Final = 1_000_000
@@ -124,6 +125,7 @@ async def read_form(request: Request) -> Form:
 
     Raises:
         Problem: 415 another kind of body, 413 too many parts or too large a field, 400 damaged.
+        StorageFullError: there is no room where large files lie meanwhile.
     """
     kind = request.headers.get("content-type", "")
     if kind.partition(";")[0].strip().lower() != "multipart/form-data":
@@ -134,6 +136,10 @@ async def read_form(request: Request) -> Form:
         return Form(await _Parser(request, stream, most).parse())
     except MultiPartException:
         raise Problem(400, "bad_multipart", "the multipart body is damaged") from None
+    except OSError as error:  # large files lie on the disk of temporary ones
+        if error.errno not in OUT_OF_ROOM:
+            raise
+        raise StorageFullError("there is no room for the files of a request") from error
     finally:
         await stream.aclose()
 

@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from pocketlens.core.errors import UserError
 from pocketlens.service.api.problems import MEDIA_TYPE, Problem
+from pocketlens.service.api.state import Service
 from pocketlens.service.settings import Settings
 
 #: Of a request's head: its first line and its headers.
@@ -56,16 +57,25 @@ def address_of(listener: socket.socket) -> str:
 
 
 class Server(uvicorn.Server):
-    """Which tells when it answers."""
+    """Which tells when it answers, and those who wait for a job when it ends."""
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[], object]) -> None:
+    def __init__(self, app: FastAPI, config: uvicorn.Config, started: Callable[[], object]) -> None:
         super().__init__(config)
+        self._app = app
         self._tell = started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer."""
         await super().startup(sockets)
         self._tell()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End, after the answers under way."""
+        # Who waits for a job is given its id: after `_GRACE` all that was left to say is a 500.
+        service: Service | None = getattr(self._app.state, "service", None)
+        if service is not None:
+            service.stopping.set()
+        await super().shutdown(sockets)
 
 
 def server(app: FastAPI, settings: Settings, started: Callable[[], object]) -> Server:
@@ -87,7 +97,7 @@ def server(app: FastAPI, settings: Settings, started: Callable[[], object]) -> S
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=_GRACE,
     )
-    return Server(config, started)
+    return Server(app, config, started)
 
 
 class PatientProtocol(HttpToolsProtocol):

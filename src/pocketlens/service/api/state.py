@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Engine as Database
 
@@ -27,6 +28,7 @@ class Service:
         queue: carries ids of jobs to workers.
         storage: photos, and the private files of jobs.
         models: the one that answers, and those that could.
+        stopping: set when the server ends; who waits for a job is then answered with it.
     """
 
     settings: Settings
@@ -35,6 +37,7 @@ class Service:
     storage: Storage
     models: Models
     metrics: Metrics
+    stopping: threading.Event = field(default_factory=threading.Event)
 
 
 @contextmanager

@@ -129,13 +129,16 @@ def find(service: Service, user: User, id: str) -> Job | None:
 
 
 async def wait_for(service: Service, user: User, job: Job, seconds: float) -> Job | None:
-    """The job once it has ended, or as it is when the time is over; None: deleted meanwhile."""
+    """The job once it has ended, or as it is when the time is over; None: deleted meanwhile.
+
+    The time is over too when the server stops: the job goes on without it.
+    """
     until = time.monotonic() + seconds
     pause = _LOOK[0]
     found: Job | None = job
     while found is not None and not jobs.is_ended(found):
         left = until - time.monotonic()
-        if left <= 0:
+        if left <= 0 or service.stopping.is_set():
             break
         await asyncio.sleep(min(pause, left))
         pause = min(1.5 * pause, _LOOK[1])
