@@ -14,7 +14,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Final
@@ -83,7 +84,8 @@ def _work(spec: Spec, place: Path, tell: Any) -> dict[str, Any]:
     from pocketlens.service.datasets import read_materialised
 
     current = read_bundle(spec.current)
-    hashed = _with_info(read_materialised(Path(spec.data)), current)
+    hashed = _spelt_as(read_materialised(Path(spec.data)), current.manifest.classes)
+    hashed = _with_info(hashed, current)
     if why := unfit(current, hashed.dataset.task, hashed.dataset.classes):
         raise ClassesMissingError(
             f"a model of these photos could not take the current one's place: {why.text}"
@@ -108,6 +110,28 @@ def _work(spec: Spec, place: Path, tell: Any) -> dict[str, Any]:
         "comparison": None if table is None else str(place / "compare.json"),
         **found.to_dict(),
     }
+
+
+def _spelt_as(hashed: Hashed, classes: Sequence[str]) -> Hashed:
+    """Labels in the current model's spelling where it is the same text in another Unicode form.
+
+    Stored labels are composed; a model that was trained from a Mac's folders may have its names
+    decomposed, and would miss all of them.
+    """
+    spelt: dict[str, str] = {}
+    for name in classes:
+        spelt.setdefault(unicodedata.normalize("NFC", name), name)
+    known, data = set(classes), hashed.dataset
+
+    def told(name: str) -> str:
+        return name if name in known else spelt.get(unicodedata.normalize("NFC", name), name)
+
+    if all(told(name) == name for name in data.classes):
+        return hashed
+    samples = [replace(s, labels=tuple(dict.fromkeys(map(told, s.labels)))) for s in data.samples]
+    info = {told(name): values for name, values in data.class_info.items()}
+    names = tuple(sorted(set(map(told, data.classes))))
+    return replace(hashed, dataset=replace(data, classes=names, samples=samples, class_info=info))
 
 
 def _with_info(hashed: Hashed, current: Bundle) -> Hashed:

@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import shutil
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -174,8 +175,8 @@ class _Laid:
             yield Incoming(self._shown[path], (self._root / path).read_bytes(), marks)
 
     def text(self, name: str) -> str:
-        """A folder's name as the archive has it."""
-        return self._instead.get(name, name)
+        """A folder's or class's name as the archive has it, in the one Unicode form of labels."""
+        return unicodedata.normalize("NFC", self._instead.get(name, name))
 
     def told(self, problem: Any) -> Iterator[Rejected]:
         """A reader's finding, with names as they are in the archive."""

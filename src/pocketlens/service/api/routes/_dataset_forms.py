@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Final, get_args
 
 from pocketlens.core.dataset import Box, Task
@@ -78,6 +79,8 @@ def marks(form: Form, num: int) -> tuple[list[Mark], Task]:
     lists = [entry if isinstance(entry, list) else [entry] for entry in labels]
     if not all(isinstance(label, str) for entry in lists for label in entry):
         raise Problem(422, "bad_labels", "labels: each is a text, or a list of texts")
+    # Names of folders on a Mac spell Korean and accents in another form than what is typed.
+    lists = [[unicodedata.normalize("NFC", label) for label in entry] for entry in lists]
     boxes = [None] * num if boxes is None else boxes
     if not isinstance(boxes, list) or len(boxes) != num:
         raise Problem(422, "bad_boxes", f"boxes: a list of {num} entries is needed, one an image")
