@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,11 @@ from pocketlens.service import answers
 PLAIN = Preprocess(8, 8, "stretch", mean=(0, 0, 0), std=(1, 1, 1))
 
 
-def opened(task: Any = "single_label", gain: float = 8.0) -> Predictor:
+def opened(task: Any = "single_label", gain: float = 8.0, box_margin: float = 0.0) -> Predictor:
     manifest = Manifest(
         task=task,
         classes=("red", "green", "blue"),
-        preprocess=PLAIN,
+        preprocess=replace(PLAIN, box_margin=box_margin),
         runtime="fake",
         precision="float32",
         model={},
@@ -63,6 +64,16 @@ def test_an_answer_has_name_information_and_the_most_probable(encode: Callable[.
     assert entry["labels"] == entry["top"][:1]
     assert (entry["error"], entry["code"], entry["box"], entry["image"]) == (None, None, None, 0)
     assert json.loads(json.dumps(found)) == found
+
+
+def test_a_whole_photo_where_boxes_are_expected(encode: Callable[..., bytes]) -> None:
+    images = [encode(photo((255, 0, 0))), b"", encode(photo((255, 0, 0)))]
+    boxes = [None, None, [0, 0, 6, 10]]
+    for margin, expected in ((0.0, []), (0.1, ["box_expected"])):
+        found = ask(opened(box_margin=margin), images, boxes)["predictions"]
+        hints = [[hint["code"] for hint in entry["hints"]] for entry in found]
+        assert hints == [expected, [], []]
+        assert all("`boxes`" in hint["text"] for hint in found[0]["hints"])
 
 
 def test_an_improbable_answer_is_unsure(encode: Callable[..., bytes]) -> None:

@@ -71,6 +71,17 @@ def test_unsure_is_said(fake: Fake) -> None:
     assert "Confidence 31 %. The answers below are close" in text_of(page)
 
 
+def test_a_hint_of_an_answer(fake: Fake) -> None:
+    hints = [{"code": "box_expected", "text": "t"}, {"code": "of_tomorrow", "text": "*new*"}]
+    fake.answers = [answer(hints=hints)]
+    fake.pending = 0
+    shown = text_of(ask(open_page(), photo()))
+    assert "learnt from things cut out of photos" in shown
+    assert "*new*" in shown
+    shown = text_of(ask(open_page(lang="ko"), photo()))
+    assert "잘라 낸 부분으로 학습했습니다" in shown
+
+
 def test_several_labels(fake: Fake) -> None:
     fake.pending, fake.task = 0, "multi_label"
     fake.answers = [answer(label=None, name=None, confidence=None, class_id=None)]

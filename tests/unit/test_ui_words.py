@@ -117,7 +117,7 @@ def test_no_text_is_forgotten() -> None:
     """Each key is used: as it stands in the code, or by its prefix."""
     source = "".join(p.read_text("utf-8") for p in UI.rglob("*.py") if p.parent.name != "texts")
     kinds = ("code_", "state_", "found_", "nav_", "map_", "kind_", "step_", "verdict_", "model_")
-    kinds += ("gate_", "missing_", "metric_", "task_")
+    kinds += ("gate_", "missing_", "metric_", "task_", "hint_")
     unused = [key for key in words.TEXTS if not re.search(f"[\"']{key}[\"']", source)]
     assert [key for key in unused if not key.startswith(kinds)] == []
 

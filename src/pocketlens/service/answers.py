@@ -18,6 +18,13 @@ from pocketlens.core.predictor import NOT_FINITE, Prediction
 #: The code of a job none of whose images could be used.
 NO_USABLE_IMAGE: Final = "no_usable_image"
 
+#: Of a photo that was asked for whole, where the network has learnt from boxes cut out of photos.
+_BOX_EXPECTED: Final = {
+    "code": "box_expected",
+    "text": "the model has learnt from things cut out of photos; a whole photo is another thing to "
+    "it: name its box by `boxes`",
+}
+
 #: Of what the core says: the code for programs, and the text for people where the core's own
 #: speaks of options that a client doesn't have, or quotes a reader's inner names.
 _REASONS: Final = (
@@ -89,6 +96,7 @@ def entry(manifest: Manifest, one: Asked, prediction: Prediction, top_k: int) ->
     label, confidence = prediction.label, prediction.confidence
     said = [label] if label is not None else prediction.labels
     code, error = (None, None) if prediction.error is None else reason(prediction.error)
+    whole = one.box is None and error is None and manifest.preprocess.box_margin > 0
     return {
         "image": one.image,
         "box": None if one.box is None else list(one.box),
@@ -100,6 +108,7 @@ def entry(manifest: Manifest, one: Asked, prediction: Prediction, top_k: int) ->
         "labels": [_scored(manifest, name, _probability(prediction, name)) for name in said],
         "top": top,
         "info": dict(prediction.info),
+        "hints": [dict(_BOX_EXPECTED)] if whole else [],
         "error": error,
         "code": code,
     }

@@ -36,6 +36,13 @@ class Scored(BaseModel):
     probability: float
 
 
+class Hint(BaseModel):
+    """What is to be heeded of an answer."""
+
+    code: str
+    text: str
+
+
 class PredictionEntry(BaseModel):
     """The answer to one image, or to one box of it."""
 
@@ -49,6 +56,7 @@ class PredictionEntry(BaseModel):
     labels: list[Scored]
     top: list[Scored]
     info: dict[str, Any] = Field(description="What the bundle knows of the class.")
+    hints: list[Hint] = Field([], description="Why the answer may be worth little.")
     error: str | None = Field(description="Why this image can't be used.")
     code: str | None
 
@@ -80,6 +88,7 @@ _PREDICTED: dict[str, Any] = {
                 "labels": [_SCORED],
                 "top": [_SCORED],
                 "info": {"dl_company": "…"},
+                "hints": [],
                 "error": None,
                 "code": None,
             }

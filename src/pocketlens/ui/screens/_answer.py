@@ -13,7 +13,7 @@ from pocketlens.ui.follow import follow
 from pocketlens.ui.photos import shown
 from pocketlens.ui.session import client, language, raw, reason, recent, t, told
 from pocketlens.ui.texts.recognise import FIELDS
-from pocketlens.ui.words import field
+from pocketlens.ui.words import field, say_of
 
 _METHODS: Final = ("auto", "gradcam", "eigencam", "occlusion")
 
@@ -42,6 +42,9 @@ def show(answer: Json, name: str, data: bytes, *, several: bool, key: str) -> No
             st.error(reason(answer.get("code"), answer["error"]))
             return
         _several(answer) if several else _one(answer, label)
+        for hint in answer.get("hints") or []:
+            known = say_of(language(), "hint", hint["code"])
+            st.info(text.plain(known or hint["text"]), icon=":material/lightbulb:")
     _info(answer.get("info") or {})
     _map(answer, name, data, key)
 

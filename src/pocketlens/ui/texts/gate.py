@@ -63,6 +63,12 @@ TEXTS: Final = {
     "metric_accuracy": ("Accuracy", "정확도"),
     "metric_macro_f1": ("Macro F1", "매크로 F1"),
     "metric_map": ("Mean average precision", "평균 정밀도(mAP)"),
+    "hint_box_expected": (
+        "This model has learnt from things cut out of photos. For a surer answer open “Only a part "
+        "of the photo” and draw a frame around the thing.",
+        "이 모델은 사진에서 잘라 낸 부분으로 학습했습니다. 더 정확한 답을 원하면 '사진의 일부만 보기'를 "
+        "열고 대상에 테두리를 맞추세요.",
+    ),
     "missing_no_photo": ("There are no photos.", "사진이 없습니다."),
     "missing_one_class": (
         "Photos of a second class: one class can't be told from nothing.",
