@@ -26,3 +26,12 @@ def test_taking_in_may_take_longer_than_a_question(monkeypatch: pytest.MonkeyPat
     assert waits["POST /v1/datasets/a b/images"] >= 600
     assert waits["POST /v1/datasets/photos/images"] >= 600
     assert waits["GET /v1/models"] <= 60
+
+
+@pytest.mark.parametrize("typed", ["\u3141\u3134\u3147", "\u201cabc\u201d", "abc\n", "a\0"])
+def test_what_no_header_can_hold_is_a_wrong_token(typed: str) -> None:
+    """It was an error of the page, which stayed until it was loaded anew, or no service at all."""
+    with pytest.raises(page.Problem) as refused:
+        Client("http://127.0.0.1:1", typed).get("/v1/models")
+    assert refused.value.denies
+    assert refused.value.code == "not_authenticated"

@@ -125,6 +125,9 @@ class Client:
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         headers = dict(options.pop("headers", {}))
         if self.token:
+            # No header can hold others, typed by a Korean keyboard, say; so none is a token.
+            if not (self.token.isascii() and self.token.isprintable()):
+                raise Problem(401, "not_authenticated", "this can't be a token")
             headers["Authorization"] = f"Bearer {self.token}"
         try:
             answer = _connections(self.service).request(method, path, headers=headers, **options)
