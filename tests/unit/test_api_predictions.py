@@ -95,6 +95,7 @@ def test_nothing_usable_is_a_failed_job(api: TestClient) -> None:
         ({"boxes": "[" * 100_000}, "invalid_request"),
         ({"top_k": "0"}, "invalid_request"),
         ({"top_k": "1" * 5000}, "invalid_request"),
+        ({"top_k": "0000000505"}, "invalid_request"),
     ],
 )
 def test_bad_parameters(api: TestClient, image: bytes, form: dict[str, str], code: str) -> None:

@@ -242,3 +242,29 @@ def test_real_pills(data_dir: Path, tmp_path: Path) -> None:
         assert all(info["dl_name"] for info in contents.class_info.values())
         assert all(mark.part == "test" for one in photos for mark in one.marks)
         assert not contents.rejected
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("images/{}.png", "labels.csv"),
+        ("images/{}.png", "annotations/instances.json"),
+        ("JPEGImages/{}.png", "Annotations/1.xml"),
+        ("train2017/{}.png", "annotations/instances_train2017.json"),
+    ],
+)
+def test_a_folder_of_photos_beside_a_table_is_no_class(
+    read: Read, photo: Photo, names: tuple[str, str]
+) -> None:
+    """All photos were taken in under the label `images`, and their right one refused afterwards."""
+    files = {names[0].format(number): photo(number) for number in (1, 2)}
+    with pytest.raises(ArchiveError) as refused:
+        read({**files, names[1]: "[]"})
+    assert refused.value.code in ("unknown_layout", "no_labelled_photo")
+    assert len(read({**files, "images/3.png": photo(3), "other/1.png": photo(4)})[1]) == 4
+
+
+def test_the_option_is_called_as_it_is_in_a_form(read: Read, photo: Photo) -> None:
+    boxless = {"images/1.png": photo(1), "labels/1.txt": "", "classes.txt": "a"}
+    with pytest.raises(ArchiveError, match="read_as=photos"):
+        read(boxless)

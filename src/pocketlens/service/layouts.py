@@ -36,6 +36,8 @@ from pocketlens.workflows.data import read_dataset
 FORMATS: Final = ("aihub", "yolo", "image-folder")
 _TABLES: Final = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 _SIDE_FILES: Final = (".json", ".txt")
+#: Of tables and annotations, those of other layouts included.
+_ANNOTATIONS: Final = (".csv", ".tsv", ".json", ".jsonl", ".xml")
 _MAX_SIDE_BYTES: Final = 4_000_000
 _MAX_TABLE_BYTES: Final = 65_536
 _MAX_NAME_BYTES: Final = 200
@@ -88,6 +90,7 @@ def read_archive(
             laid.lay(classes)
             with hidden():
                 dataset = _read(root, labels)
+            _refuse_other_layouts(dataset, archive)
         except OSError as error:
             raise StorageFullError("there is no room to unpack the archive") from error
         problems = [one for problem in dataset.problems for one in laid.told(problem)]
@@ -119,7 +122,26 @@ def _read(root: Path, labels: Labels) -> Dataset:
         raise ArchiveError("no_labelled_photo", _without(root, str(error))) from error
 
 
+def _refuse_other_layouts(dataset: Dataset, archive: Archive) -> None:
+    """One folder of photos beside tables or annotations is no class: COCO, VOC or CSV was meant.
+
+    Taken in, all photos would have the folder's name as their label, and hold it against the right
+    one when they are sent again.
+    """
+    if dataset.format != "image-folder" or len(dataset.classes) > 1:
+        return
+    names = (entry for entry in archive.entries if entry.parts[-1].lower().endswith(_ANNOTATIONS))
+    if (found := next(names, None)) is not None:
+        raise ArchiveError(
+            "unknown_layout",
+            f"{found.shown} is of a layout that isn't read here, and all photos lie in one folder; "
+            "put them into folders named after their classes, or send AI-Hub's JSON files or "
+            "YOLO's label files with them",
+        )
+
+
 def _without(root: Path, text: str) -> str:
+    text = text.replace("--labels photos", "read_as=photos")  # the option's name here
     return text.replace(f"{root}{os.sep}", "").replace(str(root), "the archive")
 
 
@@ -180,13 +202,14 @@ class _Laid:
 
     def told(self, problem: Any) -> Iterator[Rejected]:
         """A reader's finding, with names as they are in the archive."""
+        message = _without(self._root, problem.message)
         for example in problem.examples:
             text = _without(self._root, example)
             for generated, name in self._instead.items():
                 text = text.replace(generated, name)
-            yield Rejected(shown(text), problem.kind, problem.message)
+            yield Rejected(shown(text), problem.kind, message)
         if (more := problem.count - len(problem.examples)) > 0:
-            yield Rejected("…", problem.kind, f"and {more:,} more: {problem.message}")
+            yield Rejected("…", problem.kind, f"and {more:,} more: {message}")
 
     def _group(self, group: str | None) -> str | None:
         return None if group is None else "/".join(map(self.text, group.split("/")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from collections.abc import Sequence
 from typing import Any, Final
@@ -201,6 +202,6 @@ def _top_k(form: Form) -> int:
     text = form.text("top_k")
     if text is None:
         return 5
-    if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:9]) <= _MOST_TOP:
+    if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= _MOST_TOP:
         raise Problem(422, "invalid_request", f"top_k: a number from 1 to {_MOST_TOP} is needed")
     return int(text)
