@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS
 
+from pocketlens.service.api import security
 from support import service as support
 
 #: What a document can't say: that a photo is none, a class isn't the current model's, a cursor was
@@ -29,6 +31,13 @@ _PHASES = (Phase.explicit, Phase.generate)
 @pytest.fixture(scope="module")
 def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     place = tmp_path_factory.mktemp("service")
+    # A check sends wrong tokens to each operation, and expects 401 of all.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(security, "WRONG_AT_ONCE", 100_000)
+        yield from _described(place)
+
+
+def _described(place: Path) -> Iterator[Any]:
     with support.running(support.settings(place, tokens=support.with_tokens())) as address:
         yield schemathesis.openapi.from_url(f"{address}/openapi.json")
 
