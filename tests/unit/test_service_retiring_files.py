@@ -254,6 +254,7 @@ def test_a_process_that_still_has_it_open_goes_on(
         for id in [gallery.change() for _ in range(3)]:
             folder = house.settings.home / "models" / id
             (folder / "model.onnx").write_bytes(b"damaged")
+            house.storage.delete_private(model_files.packed_name(id))  # else it is made anew
         house.now += 40 * DAY
         until(lambda: here.predictor() and here.problem is not None)
         retire(gallery)

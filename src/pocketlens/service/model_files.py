@@ -64,6 +64,8 @@ def keep(bundle: Bundle, home: Path, model_id: str, storage: PrivateStorage | No
         UserError: `home` can't be written to.
     """
     target = directory_of(home, model_id)
+    if _damage(target) is not None:
+        _set_aside(target)  # the original is whole
     if not target.exists():
         try:
             with new_directory(target) as temporary:
@@ -87,13 +89,18 @@ def fetch(home: Path, model_id: str, storage: PrivateStorage | None) -> Bundle:
         BundleError: it is nowhere, or damaged.
     """
     target = directory_of(home, model_id)
-    if not target.exists():
+    damage = _damage(target)
+    if damage is not None or not target.exists():
         if storage is None:
-            raise BundleError(f"the files of model {model_id} are not on this machine")
+            raise damage or BundleError(f"the files of model {model_id} are not on this machine")
         try:
             content = storage.get_private(packed_name(model_id))
         except FileNotFoundError:
-            raise BundleError(f"the files of model {model_id} are not in the storage") from None
+            raise damage or BundleError(
+                f"the files of model {model_id} are not in the storage"
+            ) from None
+        if damage is not None:
+            _set_aside(target)
         try:
             unpack(content, target)
         except UserError:
@@ -104,15 +111,29 @@ def fetch(home: Path, model_id: str, storage: PrivateStorage | None) -> Bundle:
 
 def forget(home: Path, model_id: str, storage: PrivateStorage | None) -> None:
     """Remove a model's files, here and in the storage."""
-    target = directory_of(home, model_id)
-    # Under another name first: half a model must not be taken for one. `new_directory` knows it.
-    gone = target.with_name(f".{model_id}.{os.getpid()}.tmp")
+    _set_aside(directory_of(home, model_id))
+    if storage is not None:
+        storage.delete_private(packed_name(model_id))
+
+
+def _damage(target: Path) -> BundleError | None:
+    """What is wrong with a copy that is there: a cache that a disk has spoilt is made anew."""
+    if not target.exists():
+        return None
+    try:
+        read_bundle(target)
+    except BundleError as error:
+        return error
+    return None
+
+
+def _set_aside(target: Path) -> None:
+    """Remove a directory, under another name first: half a model must not be taken for one."""
+    gone = target.with_name(f".{target.name}.{os.getpid()}.tmp")  # `new_directory` knows it
     with suppress(OSError):
         target.rename(gone)
     for path in (gone, target):
         shutil.rmtree(path, ignore_errors=True)
-    if storage is not None:
-        storage.delete_private(packed_name(model_id))
 
 
 def pack(bundle: Bundle) -> bytes:
