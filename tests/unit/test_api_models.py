@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from pocketlens.core.bundle import read_bundle
 from pocketlens.core.comparison import Comparison
 from pocketlens.core.directory import write_text
-from pocketlens.service import datasets, model_files, retiring
+from pocketlens.core.errors import BundleError
+from pocketlens.service import datasets, model_files, retiring, spool
+from pocketlens.service.context import Context, JobFailed
+from pocketlens.service.jobs import Job
+from pocketlens.service.kinds import explain
 from pocketlens.service.models import add_model
-from pocketlens.service.tables import comparisons, jobs, metadata, new_id
+from pocketlens.service.tables import comparisons, jobs, metadata, models, new_id
 from pocketlens.workflows.convert import copy_bundle
 from support import service as support
 from support.comparisons import nasty, small
@@ -152,6 +157,23 @@ def test_retired_while_it_is_opened(
     answer = promote(api, new)
     assert (answer.status_code, answer.json()["code"]) == (409, "retired")
     assert current(api) != new
+
+
+def test_no_map_by_a_retired_model(api: TestClient, encode: Callable[..., bytes]) -> None:
+    """It still answers in this process, where the current one can't be opened."""
+    service = opened(api)
+    names = spool.put(service.storage, "0" * 32, [encode(support.photo())])
+    job = Job("0" * 32, "ada", "explain", "Running", 1, 1.0, {"files": names})
+    parts = (service.settings, service.database, service.storage, service.models)
+    context = Context(*parts, logging.getLogger("test"), lambda progress: None)
+    model_files.forget(service.settings.home, current(api), service.storage)
+    with pytest.raises(BundleError):
+        explain.run(job, context)
+    with service.database.begin() as connection:
+        connection.execute(update(models).values(state="retired"))
+    with pytest.raises(JobFailed, match="no map") as caught:
+        explain.run(job, context)
+    assert caught.value.code == "retired"
 
 
 def test_only_operators_promote(api: TestClient, tmp_path: Path) -> None:

@@ -166,12 +166,25 @@ def test_a_rejected_training_can_not_be_promoted(fake: Fake) -> None:
     assert "Use this model" not in [b.label for b in page.button]
 
 
+def test_a_retired_model_can_not_be_promoted(fake: Fake) -> None:
+    fake.start("train", trained())
+    fake.models[1]["state"] = "retired"
+    page = open_screen("train").run()
+    assert "was retired since: its files are deleted" in text_of(page)
+    assert "Use this model" not in [b.label for b in page.button]
+    page = open_screen("compare", lang="ko").run()
+    assert "물러남" in text_of(page)
+    assert "파일이 삭제되어" in text_of(page)
+    assert "model" not in {box.key for box in page.selectbox}
+
+
 @pytest.mark.parametrize(
     ("status", "code", "words"),
     [
         (403, "not_operator", "Only an operator"),
         (409, "stale_comparison", "no longer in use"),
         (409, "changed_meanwhile", "in the meantime"),
+        (409, "retired", "its files were deleted"),
     ],
 )
 def test_promoting_is_refused(fake: Fake, status: int, code: str, words: str) -> None:
@@ -225,6 +238,18 @@ def test_compare_shows_the_table(fake: Fake) -> None:
     shown = text_of(open_screen("compare", lang="ko").run())
     for part in (HOSTILE, "91.5", "1.6 (-1.8 … 6.0)", "3.8\u00a0MB", "0.8 ms", "정확도 낮음"):
         assert part in shown
+
+
+def test_compare_says_that_a_table_is_gone(fake: Fake) -> None:
+    """It was deleted between the list and the choice; another trouble is told as such."""
+    one = {"id": "d" * 32, "name": "pills", "created_at": "2026-11-22T12:00:00Z"}
+    fake.canned["GET /v1/comparisons"] = {"comparisons": [one]}
+    fake.refuse[f"GET /v1/comparisons/{'d' * 32}"] = (404, "not_found")
+    assert "deleted together with its model" in text_of(open_screen("compare").run())
+    fake.refuse[f"GET /v1/comparisons/{'d' * 32}"] = (503, "database_unavailable")
+    shown = text_of(open_screen("compare").run())
+    assert "deleted together" not in shown
+    assert "database can't be reached" in shown
 
 
 def test_jobs_are_listed_and_deleted(fake: Fake) -> None:
