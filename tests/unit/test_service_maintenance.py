@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select
 
-from pocketlens.service import blobs, datasets, jobs, tables
+from pocketlens.service import blobs, datasets, jobs, tables, worker_process
 from pocketlens.service.clocks import DAY
 from pocketlens.service.database import open_database
 from pocketlens.service.settings import Settings
@@ -178,6 +179,12 @@ def test_work_that_was_killed(house: House) -> None:
     assert house.tend().work == 0
     assert house.wait(DAY + 7200).work == 3
     assert [path.name for path in work.iterdir()] == [running]
+
+
+def test_what_went_is_logged_by_a_child_of_serve_too() -> None:
+    """It runs as a program, so its name isn't the module's."""
+    run = runpy.run_path(str(worker_process.__file__), run_name="as_a_program")
+    assert run["log"].name == worker_process.__name__
 
 
 def test_old_lines_of_the_account_go(house: House) -> None:

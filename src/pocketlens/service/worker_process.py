@@ -36,7 +36,8 @@ T = TypeVar("T")
 #: How long a worker waits for a database that starts at the same time, in seconds.
 PATIENCE_SECONDS = 30.0
 
-log = logging.getLogger(__name__)
+# Not `__name__`: as a child of `serve` this is `__main__`, whose words nobody wants to hear.
+log = logging.getLogger("pocketlens.service.worker_process")
 
 
 def work(settings: Settings, stop: threading.Event | None = None) -> None:
