@@ -216,6 +216,21 @@ def test_another_machine_clears_its_own_copies(gallery: Gallery, old: str, tmp_p
         model_files.fetch(far, old, house.storage)
 
 
+def test_a_directory_that_vanishes_meanwhile(
+    gallery: Gallery, old: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process of this machine finishes fetching a model, under its temporary name."""
+    home, database = gallery.house.settings.home, gallery.house.database
+    iterdir = Path.iterdir
+
+    def and_one_more(path: Path) -> Iterator[Path]:
+        yield from iterdir(path)
+        yield path / f".{old}.4711.tmp"
+
+    monkeypatch.setattr(Path, "iterdir", and_one_more)
+    assert retiring.lost_models(home, database, None, None) == 0
+
+
 @pytest.mark.parametrize("kind", PLACES)
 def test_files_without_a_row(tmp_path: Path, encode: Callable[..., bytes], kind: str) -> None:
     """What was killed left files that go after a day; those of a training at work stay."""

@@ -103,8 +103,11 @@ def lost_models(home: Path, engine: Engine, storage: Storage | None, oldest: flo
     written: dict[str, float] = {}
     num = 0
     place = home / _FOLDER
-    for path in place.iterdir() if place.is_dir() else ():
-        modified_at = path.lstat().st_mtime
+    for path in list(place.iterdir()) if place.is_dir() else ():
+        try:
+            modified_at = path.lstat().st_mtime
+        except FileNotFoundError:  # another process has just finished it, or removed it
+            continue
         if _ID.fullmatch(path.name):
             written[path.name] = modified_at
         elif _HALF.fullmatch(path.name) and _is_old(modified_at, oldest):
