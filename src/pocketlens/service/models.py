@@ -39,6 +39,8 @@ from pocketlens.service.promotion import (
 from pocketlens.service.settings import Settings
 from pocketlens.service.tables import comparisons, models, new_id
 
+#: Seconds that a check is overdue, after which what is known of the current model is old.
+_IDLE_SECONDS: Final = 3.0
 #: What `fit` and `shrink` leave beside their bundles.
 RESULT: Final = "compare.json"
 
@@ -221,7 +223,8 @@ class Models:
         """The id of the model that answers in this process, and its engine.
 
         It is current, or was until a moment ago. The call returns at once, but for the first one
-        of a process, which opens the model.
+        of a process, and for one after an idle time in which another model became current: these
+        open the model.
 
         Raises:
             UserError: none is registered yet, or the first can't be opened.
@@ -231,9 +234,14 @@ class Models:
         if serving is None:
             serving = self.refresh()
         elif self._monotonic() >= self._due and self._opening.acquire(blocking=False):
-            # No call waits for an opening: a thread of its own looks, and the old one answers.
+            is_old = self._monotonic() >= self._due + _IDLE_SECONDS
             self._due = self._monotonic() + self._check_seconds
-            threading.Thread(target=self._look, name="open-model", daemon=True).start()
+            if is_old:  # nobody has asked for a while: the promotion may be hours ago
+                self._look()
+                serving = self._serving or serving
+            else:
+                # No call waits for an opening: a thread of its own looks, and the old one answers.
+                threading.Thread(target=self._look, name="open-model", daemon=True).start()
         return serving.current.model_id, serving.opened
 
     def refresh(self) -> _Serving:
