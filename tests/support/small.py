@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,15 @@ def noise(num: int, seed: int = 1) -> NDArray[np.float32]:
 def small_bundle(out: Path) -> Bundle:
     """A float bundle of a family that isn't there: its network is put in its place by the test."""
     return write_bundle(out, MANIFEST, {"model.safetensors": b""})
+
+
+def restoring(real: Callable[[Bundle], Any]) -> Callable[[Bundle], Any]:
+    """A runtime's `restore` that gives the small network for the bundles of this file."""
+
+    def restore(bundle: Bundle) -> Any:
+        return network() if bundle.manifest.model["family"] == "small" else real(bundle)
+
+    return restore
 
 
 def quantized(out: Path, **described: Any) -> Bundle:

@@ -23,7 +23,7 @@ from pocketlens.runtimes import executorch, torch_int8
 from pocketlens.workflows import _table
 from pocketlens.workflows import shrink as shrinking
 from pocketlens.workflows._ladder import Candidate, Facts, ladder
-from support.small import SIDE, network, noise, pte_bundle, quantized, small_bundle
+from support.small import SIDE, network, noise, pte_bundle, quantized, restoring, small_bundle
 
 if importlib.util.find_spec("executorch") is None:
     pytest.skip("executorch is not installed", allow_module_level=True)
@@ -37,12 +37,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 @pytest.fixture(autouse=True)
 def _small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bundle `small`, of no family, is the small network."""
-    real = executorch.restore
-
-    def restore(bundle: Bundle) -> Any:
-        return network() if bundle.manifest.model["family"] == "small" else real(bundle)
-
-    monkeypatch.setattr(executorch, "restore", restore)
+    monkeypatch.setattr(executorch, "restore", restoring(executorch.restore))
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from pocketlens.core.errors import BundleError, MissingExtraError, UserError
 from pocketlens.core.preprocess import Preprocess
 from pocketlens.core.session import Input, SessionOptions
 from pocketlens.runtimes import litert
-from support.small import MANIFEST, SIDE, network, noise, small_bundle
+from support.small import MANIFEST, SIDE, network, noise, restoring, small_bundle
 
 needs_litert = pytest.mark.skipif(
     importlib.util.find_spec("litert_torch") is None, reason="needs LiteRT, an extra of its own"
@@ -35,12 +35,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 @pytest.fixture(autouse=True)
 def _small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bundle `small`, of no family, is the small network."""
-    real = litert.restore
-
-    def restore(bundle: Bundle) -> Any:
-        return network() if bundle.manifest.model["family"] == "small" else real(bundle)
-
-    monkeypatch.setattr(litert, "restore", restore)
+    monkeypatch.setattr(litert, "restore", restoring(litert.restore))
 
 
 @pytest.fixture(scope="module")

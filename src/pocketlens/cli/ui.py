@@ -48,11 +48,12 @@ def run(
     """
     from pocketlens.core.errors import UserError
     from pocketlens.extras import require
+    from pocketlens.service.settings import is_loopback
 
     require("httpx", extra="ui")
     bootstrap = require("streamlit.web.bootstrap", extra="ui")
     service = _service(service)
-    public = not _is_loopback(host)
+    public = not is_loopback(host)
     if public and token:
         raise UserError(
             f"everybody who can reach {host} would act with this token; leave it out, and the page "
@@ -118,17 +119,6 @@ def _service(url: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UserError(f"--service {url!r} is no address; it looks like http://127.0.0.1:8000")
     return url.rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    import ipaddress
-
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _free(host: str, port: int) -> int:

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from pocketlens.compression._graph import Graph, Node
+from pocketlens.compression._graph_file import to_model
 from pocketlens.compression._onnx import load_model
 from pocketlens.compression._static import StaticConfig, find_ranges, quantize
-from pocketlens.compression._step import Calibration, Context
+from pocketlens.compression._step import Calibration, Context, finish
 from pocketlens.core.bundle import Bundle
 from pocketlens.core.errors import UserError
 
@@ -67,6 +68,23 @@ def both_graphs(
     if not layers:
         raise UserError("no layer of this network is quantized, so there is nothing to improve")
     return Both(quantized, original, layers, ranges.num_images)
+
+
+def finish_graph(
+    bundle: Bundle, context: Context, method: str, config: StaticConfig, both: Both
+) -> Bundle:
+    """Write the quantized graph, as it was changed, as a bundle."""
+    return finish(
+        bundle,
+        context,
+        method,
+        config,
+        {"model.onnx": to_model(both.quantized).SerializeToString(deterministic=True)},
+        runtime="onnx",
+        precision="int8",
+        facts={"num_calibrated": both.num_images},
+        packages=("torch", "onnx", "onnxruntime"),
+    )
 
 
 def _layers(quantized: Graph, original: Graph) -> Iterator[Layer]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from pocketlens.compression._onnx import quiet
 from pocketlens.compression._static import StaticConfig, check_static
-from pocketlens.compression._step import Context, finish
+from pocketlens.compression._step import Context
 from pocketlens.core.bundle import Bundle
 from pocketlens.core.errors import UserError
 from pocketlens.extras import require
@@ -65,8 +65,7 @@ def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
     """
     require("onnx", extra="onnx")
     torch = require("torch", extra=EXTRA)
-    from pocketlens.compression._graph_file import to_model
-    from pocketlens.compression._layerwise import both_graphs, photos_of
+    from pocketlens.compression._layerwise import both_graphs, finish_graph, photos_of
 
     torch.manual_seed(config.seed)
     calibration = context.calibration(config.num_images, config.seed)
@@ -81,17 +80,7 @@ def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
                 target = both.float.at(photos, [wanted])[wanted]
             _round(both.quantized, layer, given, target, config.iterations)
             advance()
-    return finish(
-        bundle,
-        context,
-        "adaround",
-        config,
-        {"model.onnx": to_model(both.quantized).SerializeToString(deterministic=True)},
-        runtime="onnx",
-        precision="int8",
-        facts={"num_calibrated": both.num_images},
-        packages=("torch", "onnx", "onnxruntime"),
-    )
+    return finish_graph(bundle, context, "adaround", config, both)
 
 
 def _round(graph: Graph, layer: Layer, given: Tensor, target: Tensor, iterations: int) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 
 from pocketlens.compression._onnx import quiet
 from pocketlens.compression._static import StaticConfig, check_static
-from pocketlens.compression._step import Context, finish
+from pocketlens.compression._step import Context
 from pocketlens.core.bundle import Bundle
 from pocketlens.core.errors import UserError
 from pocketlens.extras import require
@@ -47,8 +47,7 @@ def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
     """
     require("onnx", extra="onnx")
     torch = require("torch", extra=EXTRA)
-    from pocketlens.compression._graph_file import to_model
-    from pocketlens.compression._layerwise import both_graphs, channel_mean, photos_of
+    from pocketlens.compression._layerwise import both_graphs, channel_mean, finish_graph, photos_of
 
     calibration = context.calibration(config.num_images, config.seed)
     with tempfile.TemporaryDirectory() as folder, quiet():
@@ -63,14 +62,4 @@ def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
             assert layer.bias is not None
             both.quantized.value(layer.bias).add_(wanted[layer.float_node.output] - found)
             advance()
-    return finish(
-        bundle,
-        context,
-        "bias-correction",
-        config,
-        {"model.onnx": to_model(both.quantized).SerializeToString(deterministic=True)},
-        runtime="onnx",
-        precision="int8",
-        facts={"num_calibrated": both.num_images},
-        packages=("torch", "onnx", "onnxruntime"),
-    )
+    return finish_graph(bundle, context, "bias-correction", config, both)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-from pocketlens import plugins
+from pocketlens.compression import _pt2e
 from pocketlens.compression._int8 import (
     QuantizedTuning,
     calibrate_for_training,
     finish_int8,
-    needs_reduced_range,
     train_quantized,
 )
 from pocketlens.compression._step import Context
@@ -24,11 +23,8 @@ NEEDS_CALIBRATION: Final = True
 
 
 @dataclass(frozen=True)
-class Config(QuantizedTuning):
+class Config(_pt2e.ForKernels, QuantizedTuning):
     """How to quantize and train on."""
-
-    quantizer: Literal["x86", "xnnpack"] = "x86"
-    """Whose kernels it is for: torch's on x86, or XNNPACK's on phones (extra `executorch`)."""
 
 
 def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
@@ -38,29 +34,17 @@ def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
         UserError: no photos, or a network that PyTorch can't export.
         MissingExtraError: torchao, or executorch for `xnnpack`, isn't installed.
     """
-    way = plugins.load("runtimes", "torch-int8").flow("pt2e")
-    way.require_for(config.quantizer)
-    reduce_range = config.quantizer == "x86" and needs_reduced_range(context.cpu_flags)
-    side = bundle.manifest.preprocess
-    calibration = context.calibration(config.num_images, config.seed)
-    prepared = way.prepare(
-        plugins.load("runtimes", "torch").restore(bundle),
-        (side.height, side.width),
-        quantizer=config.quantizer,
-        ranges=config.ranges,
-        reduce_range=reduce_range,
-        train=True,
-    )
-    num_used = calibrate_for_training(prepared, calibration, way.moving_average)
-    converted, facts = train_quantized(prepared, config, context, way)
+    network, way, calibration, quantization = _pt2e.prepare(bundle, config, context, train=True)
+    num_used = calibrate_for_training(network, calibration, way.moving_average)
+    converted, facts = train_quantized(network, config, context, way)
     return finish_int8(
         bundle,
         context,
         "pt2e-qat",
         config,
         converted,
-        quantization=way.description(config.quantizer, reduce_range=reduce_range, train=True),
+        quantization=quantization,
         calibration=calibration,
         facts={"num_calibrated": num_used, **facts},
-        packages=("torch", "torchao", "executorch", "timm"),
+        packages=_pt2e.PACKAGES,
     )

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-from pocketlens import plugins
-from pocketlens.compression._int8 import (
-    Observed,
-    calibrate,
-    finish_int8,
-    needs_reduced_range,
-)
+from pocketlens.compression import _pt2e
+from pocketlens.compression._int8 import Observed, calibrate, finish_int8
 from pocketlens.compression._step import Context
 from pocketlens.core.bundle import Bundle
 
@@ -23,11 +18,8 @@ NEEDS_CALIBRATION: Final = True
 
 
 @dataclass(frozen=True)
-class Config(Observed):
+class Config(_pt2e.ForKernels, Observed):
     """How to quantize."""
-
-    quantizer: Literal["x86", "xnnpack"] = "x86"
-    """Whose kernels it is for: torch's on x86, or XNNPACK's on phones (extra `executorch`)."""
 
 
 def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
@@ -37,27 +29,16 @@ def apply(bundle: Bundle, config: Config, context: Context) -> Bundle:
         UserError: no calibration photos, or a network that PyTorch can't export.
         MissingExtraError: torchao, or executorch for `xnnpack`, isn't installed.
     """
-    way = plugins.load("runtimes", "torch-int8").flow("pt2e")
-    way.require_for(config.quantizer)
-    reduce_range = config.quantizer == "x86" and needs_reduced_range(context.cpu_flags)
-    side = bundle.manifest.preprocess
-    calibration = context.calibration(config.num_images, config.seed)
-    prepared = way.prepare(
-        plugins.load("runtimes", "torch").restore(bundle),
-        (side.height, side.width),
-        quantizer=config.quantizer,
-        ranges=config.ranges,
-        reduce_range=reduce_range,
-    )
-    num_used = calibrate(prepared, calibration)
+    network, way, calibration, quantization = _pt2e.prepare(bundle, config, context, train=False)
+    num_used = calibrate(network, calibration)
     return finish_int8(
         bundle,
         context,
         "pt2e-static",
         config,
-        way.convert(prepared),
-        quantization=way.description(config.quantizer, reduce_range=reduce_range, train=False),
+        way.convert(network),
+        quantization=quantization,
         calibration=calibration,
         facts={"num_calibrated": num_used},
-        packages=("torch", "torchao", "executorch", "timm"),
+        packages=_pt2e.PACKAGES,
     )
