@@ -10,7 +10,7 @@ from PIL import Image
 
 from pocketlens.core.area import Area
 from pocketlens.core.dataset import Box
-from pocketlens.core.judged import Judged, judge
+from pocketlens.core.judged import Judged, judge, unsure_limit
 from pocketlens.core.predictor import Prediction
 from pocketlens.explain._plates import place
 from pocketlens.explain.fonts import Fonts
@@ -130,3 +130,11 @@ def test_hostile_names_are_text() -> None:
     for label in CLASSES[2:]:
         assert words(row(label=label))[0].startswith(label)
         draw_overlay(Image.new("RGB", (64, 64)), [row(label=label)], FONTS)
+
+
+def test_of_two_classes_the_likelier_can_be_unsure() -> None:
+    assert [unsure_limit(number) for number in (2, 3, 17, 1000)] == [0.75, 0.67, 0.53, 0.5]
+    two = np.array([0.53, 0.47], np.float32)
+    found = Prediction("a.jpg", ("cat", "dog"), label="cat", confidence=0.53, probabilities_K=two)
+    assert judge(found, "a.jpg", None, None, found.classes).state == "unsure"
+    assert judge(found, "a.jpg", None, 0.5, found.classes).state == "sure"

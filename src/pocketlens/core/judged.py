@@ -11,8 +11,14 @@ from pocketlens.core.region import Regioned
 
 State = Literal["wrong", "unsure", "right", "sure", "error"]
 
-#: Below it, one label is less probable than all others together.
-UNSURE_BELOW = 0.5
+
+def unsure_limit(num_classes: int) -> float:
+    """Below it one label counts as unsure: half-way from guessing, 1 / number of classes, to 1.
+
+    In whole percent. With many classes that is a little above one half; with two it is 0.75, as
+    the likelier of two is never below one half.
+    """
+    return round((1 + 1 / num_classes) / 2, 2)
 
 
 class Regional(NamedTuple):
@@ -99,8 +105,9 @@ def judge(
     """Put a prediction beside its truth.
 
     Args:
-        unsure_below: 0 to 1; None: 0.5 where there is one label. Of several labels each has a
-            threshold of its own already, so that only what is asked for here makes them unsure.
+        unsure_below: 0 to 1; None: `unsure_limit` where there is one label. Of several labels
+            each has a threshold of its own already, so that only what is asked for here makes
+            them unsure.
         known: the network's classes; of one label, a truth that is none of them is no truth to
             it; of several, those labels are left out of the truth.
     """
@@ -111,7 +118,8 @@ def judge(
     judged = Judged(prediction, source, truth)
     if prediction.error is not None:
         return judged
-    limit = unsure_below if unsure_below is not None else (None if multi else UNSURE_BELOW)
+    by_itself = None if multi else unsure_limit(len(prediction.classes))
+    limit = by_itself if unsure_below is None else unsure_below
     if limit is None or (multi and not prediction.labels):
         return judged
     return judged._replace(unsure=judged.certainty < limit)

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from pocketlens.core.bundle import Manifest
 from pocketlens.core.dataset import Box
-from pocketlens.core.judged import UNSURE_BELOW
+from pocketlens.core.judged import unsure_limit
 from pocketlens.core.names import shown_name
 from pocketlens.core.predictor import NOT_FINITE, Prediction
 
@@ -96,6 +96,7 @@ def entry(manifest: Manifest, one: Asked, prediction: Prediction, top_k: int) ->
     label, confidence = prediction.label, prediction.confidence
     said = [label] if label is not None else prediction.labels
     code, error = (None, None) if prediction.error is None else reason(prediction.error)
+    limit = unsure_limit(len(manifest.classes))
     whole = one.box is None and error is None and manifest.preprocess.box_margin > 0
     return {
         "image": one.image,
@@ -104,7 +105,7 @@ def entry(manifest: Manifest, one: Asked, prediction: Prediction, top_k: int) ->
         "name": None if label is None else shown_name(label, prediction.info),
         "class_id": prediction.index,
         "confidence": confidence,
-        "unsure": single and confidence is not None and confidence < UNSURE_BELOW,
+        "unsure": single and confidence is not None and confidence < limit,
         "labels": [_scored(manifest, name, _probability(prediction, name)) for name in said],
         "top": top,
         "info": dict(prediction.info),

@@ -15,7 +15,7 @@ from pocketlens.core.bundle import Bundle
 from pocketlens.core.decode import MAX_PIXELS
 from pocketlens.core.directory import new_directory, refuse_existing, write_text
 from pocketlens.core.errors import UserError
-from pocketlens.core.judged import UNSURE_BELOW, Judged
+from pocketlens.core.judged import Judged, unsure_limit
 from pocketlens.core.predictor import Predictor, Request, available_cores
 from pocketlens.core.tally import RegionTally, Tally
 from pocketlens.explain.fonts import Fonts
@@ -123,8 +123,8 @@ def predict(
         truth: labelled data that says what is right; its own photos are predicted where no
             images are named, by default those of its part `split` = `test`.
         top_k: classes named for each image in the JSON.
-        unsure_below: probability, 0 to 1, below which an answer counts as unsure. None: 0.5
-            where there is one label, below which all others together are more probable.
+        unsure_below: probability, 0 to 1, below which an answer counts as unsure. None:
+            `judged.unsure_limit` where there is one label.
         overlays: photos to draw with their answers, the first so many, or all.
         maps: a method of `workflows.maps`: also draw where answers come from, into `out/maps`.
         max_maps: of at most so many rows.
@@ -331,4 +331,5 @@ def _is_many(inputs: Inputs) -> bool:
 
 def _limit(bundle: Bundle, unsure_below: float | None) -> float | None:
     single = bundle.manifest.task == "single_label"
-    return UNSURE_BELOW if unsure_below is None and single else unsure_below
+    by_itself = unsure_limit(len(bundle.manifest.classes)) if single else None
+    return by_itself if unsure_below is None else unsure_below

@@ -42,9 +42,9 @@ TEXTS: Final = {
     "confidence": ("Confidence {percent} %", "확신도 {percent} %"),
     "unsure": ("Not sure", "확실하지 않음"),
     "unsure_why": (
-        "The answers below are close to each other. Take another photo, nearer and in better "
+        "It could be another of the answers below. Take another photo, nearer and in better "
         "light, before you rely on it.",
-        "아래 후보들의 차이가 작습니다. 믿고 쓰기 전에 더 가까이, 더 밝은 곳에서 다시 찍어 보세요.",
+        "아래의 다른 후보일 수도 있습니다. 믿고 쓰기 전에 더 가까이, 더 밝은 곳에서 다시 찍어 보세요.",
     ),
     "no_label": ("None of the known things", "아는 것이 없음"),
     "photo_trouble": ("This photo can't be used", "사용할 수 없는 사진"),
