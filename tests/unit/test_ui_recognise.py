@@ -68,7 +68,7 @@ def test_unsure_is_said(fake: Fake) -> None:
     fake.pending, fake.answers = 0, [answer(unsure=True, confidence=0.31)]
     page = ask(open_page(), photo()).run()
     assert "Not sure" in str(page.main) + text_of(page)
-    assert "Confidence 31 %. The answers below are close" in text_of(page)
+    assert "Confidence 31 %. It could be another" in text_of(page)
 
 
 def test_a_hint_of_an_answer(fake: Fake) -> None:

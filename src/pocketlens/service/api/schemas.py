@@ -52,7 +52,7 @@ class PredictionEntry(BaseModel):
     name: str | None
     class_id: int | None
     confidence: float | None
-    unsure: bool = Field(description="The label's probability is less than half-way from guessing to certainty.")
+    unsure: bool = Field(description="Nearer to guessing than to certainty.")
     labels: list[Scored]
     top: list[Scored]
     info: dict[str, Any] = Field(description="What the bundle knows of the class.")
