@@ -207,6 +207,9 @@ def stored_routes(app: FastAPI, fake: Fake, form: Any) -> None:
     async def add(name: str, request: Request) -> Any:
         fields = await form(request)
         labels = json.loads(fields.get("labels", '["from the zip"]'))
+        if fields.get("replace") == "true":
+            counts = {"added": 0, "duplicates": 0, "replaced": len(labels)}
+            return fake.datasets[name] | counts | {"rejected": fake.rejected}
         known = fake.datasets.setdefault(
             name, {"dataset": name, "num_samples": 0, "class_counts": {}}
         )

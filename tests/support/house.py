@@ -16,8 +16,9 @@ from pocketlens.core.dataset import bytes_hash
 from pocketlens.service import blobs, clocks, datasets, jobs, maintenance, tables
 from pocketlens.service.clocks import DAY
 from pocketlens.service.database import open_database
-from pocketlens.service.intake import Incoming, Mark, take_in
+from pocketlens.service.intake import take_in
 from pocketlens.service.maintenance import Account, tend
+from pocketlens.service.marks import Incoming, Mark
 from pocketlens.service.settings import Settings
 from pocketlens.service.storage import Storage, open_storage, owner_folder
 from support.databases import database_url

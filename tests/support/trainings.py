@@ -13,9 +13,10 @@ from pocketlens.core.split import Split, make_split
 from pocketlens.service import jobs
 from pocketlens.service.context import Cancelled, Context
 from pocketlens.service.database import open_database
-from pocketlens.service.intake import Incoming, Mark, take_in
+from pocketlens.service.intake import take_in
 from pocketlens.service.jobs import Job
 from pocketlens.service.kinds import train
+from pocketlens.service.marks import Incoming, Mark
 from pocketlens.service.models import Models, register_given
 from pocketlens.service.settings import Settings
 from pocketlens.service.storage import open_storage

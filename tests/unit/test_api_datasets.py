@@ -82,7 +82,8 @@ def test_photos_come_in_and_go(service: TestClient) -> None:
     answer = _add(service, ["a", "알약", "a"], _bytes(1), _bytes(2, "JPEG"), b"")
     assert answer.status_code == 201
     assert answer.json() == {
-        **{"dataset": "pills", "added": 2, "duplicates": 0, "num_rejected": 1},
+        **{"dataset": "pills", "added": 2, "duplicates": 0, "replaced": 0},
+        **{"num_rejected": 1},
         "rejected": [{"name": "images[2]", "code": "empty_image", "reason": "the file is empty"}],
         **{"num_samples": 2, "class_counts": {"a": 1, "알약": 1}},
     }
@@ -101,6 +102,30 @@ def test_photos_come_in_and_go(service: TestClient) -> None:
     assert (account["num_photos"], account["size_bytes"], account["num_datasets"]) == (0, 0, 0)
     (line,) = account["deletions"]
     assert (line["what"], line["why"], line["count"]) == ("photos", "request", 2)
+
+
+def test_a_wrong_label_is_mended(service: TestClient) -> None:
+    """And what was found out about the data set before counts no longer."""
+    assert _add(service, ["a", "b"], _bytes(1), _bytes(2)).status_code == 201
+    _run_check(service, service.get("/v1/datasets/pills/check"))
+    form = {"labels": '["b"]'}
+    body = _problem(_add(service, ["b"], _bytes(1)), 422, "no_usable_image")
+    assert body["rejected"][0]["code"] == "labelled_otherwise"
+    assert "replace=true" in body["rejected"][0]["reason"]
+    answer = service.post(URL, files=_images(_bytes(1)), data={**form, "replace": "false"})
+    _problem(answer, 422, "no_usable_image")
+    for wrong in ("yes", "1", ""):
+        answer = service.post(URL, files=_images(_bytes(1)), data={**form, "replace": wrong})
+        assert "replace" in _problem(answer, 422, "invalid_request")["detail"]
+    answer = service.post(URL, files=_images(_bytes(1)), data={**form, "replace": "true"})
+    assert answer.status_code == 201, answer.json()
+    told = {key: answer.json()[key] for key in ("added", "replaced", "duplicates", "class_counts")}
+    assert told == {"added": 0, "replaced": 1, "duplicates": 0, "class_counts": {"b": 2}}
+    assert service.get("/v1/datasets/pills/check").status_code == 202  # to be found out anew
+    files = _zip({"a/x.png": _bytes(1), "b/y.png": _bytes(2)})
+    answer = service.post(URL, files=files, data={"replace": "true"})
+    assert (answer.status_code, answer.json()["replaced"]) == (201, 1)
+    assert service.get("/v1/datasets/pills").json()["class_counts"] == {"a": 1, "b": 1}
 
 
 def test_boxes_and_several_labels(service: TestClient) -> None:

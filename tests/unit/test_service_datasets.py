@@ -17,14 +17,8 @@ from pocketlens.core.errors import DataError
 from pocketlens.core.split import make_split
 from pocketlens.service import blobs, datasets, tables
 from pocketlens.service.database import open_database
-from pocketlens.service.intake import (
-    Incoming,
-    Mark,
-    OtherTaskError,
-    Outcome,
-    QuotaExceededError,
-    take_in,
-)
+from pocketlens.service.intake import OtherTaskError, Outcome, QuotaExceededError, take_in
+from pocketlens.service.marks import Incoming, Mark
 from pocketlens.service.settings import Settings
 from pocketlens.service.storage import Storage, open_storage
 from pocketlens.workflows.check import check
@@ -88,6 +82,54 @@ def test_photos_are_taken_in_once(database: Engine, storage: Storage, encode: En
         assert datasets.class_counts(connection, kept.id) == {"a": 1, "b": 1}
         assert blobs.used_bytes(connection, "ann")[0] == 2
     assert _find(database, "bob") is None
+
+
+def test_a_wrong_label_is_mended(database: Engine, storage: Storage, encode: Encode) -> None:
+    first, second, other = _photo(encode, 1), _photo(encode, 2), _photo(encode, 3)
+    corner = Box(1, 1, 5, 5)
+    _take(database, storage, [_one(first, "a"), _one(second, "b"), _one(second, "b", box=corner)])
+    same_pixels = _photo(encode, 1, compress_level=0)
+    before = _find(database)
+    assert before is not None
+    photos = [_one(same_pixels, "z"), _one(second, "b"), _one(second, "z", box=corner)]
+    refused = _take(database, storage, photos)
+    assert {one.code for one in refused.rejected} == {"labelled_otherwise"}
+    assert all("replace=true" in one.reason for one in refused.rejected)
+    assert _find(database) == before
+    with database.connect() as connection:
+        used = blobs.used_bytes(connection, "ann")
+    done = _take(
+        database, storage, [*photos, _one(other, "c")],
+        replace=True, quota_bytes=used[1] + 5_000, class_info={"z": {"dl_name": "Z"}},
+    )  # fmt: skip
+    assert (done.added, done.duplicates, done.replaced, done.rejected) == (1, 1, 2, [])
+    kept = _find(database)
+    assert kept is not None
+    assert (kept.num_samples, kept.version) == (4, before.version + 3)
+    assert kept.class_info == {"z": {"dl_name": "Z"}}
+    full = _take(database, storage, [_one(first, "a")], replace=True, quota_bytes=1)
+    assert (full.replaced, full.rejected) == (1, [])  # nothing new is stored, so no room is needed
+    with database.connect() as connection:
+        assert datasets.class_counts(connection, kept.id) == {"a": 1, "b": 1, "c": 1, "z": 1}
+        assert blobs.used_bytes(connection, "ann")[0] == used[0] + 1
+    assert len(list(storage.list_photos())) == used[0] + 1
+
+
+def test_one_upload_does_not_replace_what_it_said_itself(
+    database: Engine, storage: Storage, encode: Encode
+) -> None:
+    data = _photo(encode, 1)
+    _take(database, storage, [_one(data, "a")])
+    both = Incoming("x", data, (Mark(("b",)), Mark(("a",))))
+    photos = [both, _one(data, "a"), _one(data, "b")]
+    done = _take(database, storage, photos, replace=True)
+    assert (done.added, done.duplicates, done.replaced) == (0, 1, 1)
+    assert [one.code for one in done.rejected] == ["labelled_otherwise"] * 2
+    assert all("twice in this upload" in one.reason for one in done.rejected)
+    kept = _find(database)
+    assert kept is not None
+    with database.connect() as connection:
+        assert datasets.class_counts(connection, kept.id) == {"b": 1}
 
 
 def test_one_bad_photo_never_ends_an_upload(

@@ -15,8 +15,8 @@ import pytest
 
 from pocketlens.core.dataset import Box
 from pocketlens.service.archives import ArchiveError, Limits
-from pocketlens.service.intake import Incoming
 from pocketlens.service.layouts import Contents, read_archive
+from pocketlens.service.marks import Incoming
 
 Encode = Callable[..., bytes]
 

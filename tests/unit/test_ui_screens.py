@@ -50,6 +50,24 @@ def test_teach_adds_photos(fake: Fake) -> None:
     assert button(page, "Add").disabled  # the files that were sent are no longer chosen
 
 
+def test_teach_corrects_labels(fake: Fake) -> None:
+    fake.rejected = [{"name": "images[0]", "code": "labelled_otherwise", "reason": "x"}]
+    page = open_screen("teach").run()
+    page.selectbox(key="label").set_value("K-010224")
+    page.file_uploader(key="teach_0").set_value([photo()]).run()
+    button(page, "Add").click().run()
+    assert "tick 'Correct labels that are there'" in text_of(page)
+    assert "replace" not in fake.forms[0]
+    assert "corrected" not in text_of(page)
+    fake.rejected = []
+    page.checkbox(key="replace_1").check()
+    page.file_uploader(key="teach_1").set_value([photo()]).run()
+    button(page, "Add").click().run()
+    assert fake.forms[1]["replace"] == "true"
+    assert "Added: 0. Already there: 0. Rejected: 0. Labels corrected: 1." in text_of(page)
+    assert not page.checkbox(key="replace_2").value  # asked for anew each time
+
+
 def test_teach_says_why_nothing_was_added(fake: Fake) -> None:
     rejected = [{"name": "images[0]", "code": "damaged_image", "reason": "x"}]
     fake.refuse["POST /v1/datasets/pills/images"] = (422, "no_usable_image", {"rejected": rejected})

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import IO, Final
 
 from pocketlens.core.errors import UserError
-from pocketlens.service.intake import Rejected, shown
+from pocketlens.service.marks import Rejected, shown
 
 _CENTRAL: Final = b"PK\x01\x02"
 _LOCAL: Final = b"PK\x03\x04"

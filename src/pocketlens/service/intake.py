@@ -1,72 +1,38 @@
 """Labelled photos come in: each is checked, made anew, counted and entered, or refused.
 
 What was taken in stays where a later photo is refused, and a photo that is there already is passed
-over; so an upload that was interrupted is mended by sending it again.
+over; so an upload that was interrupted is mended by sending it again. Where it is there with other
+labels it is refused, or gets the new ones if that is asked for.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, insert, select, update
 
-from pocketlens.core.dataset import LABEL_SEPARATOR, Box, Part, Task, bytes_hash, identity, photo_of
+from pocketlens.core.dataset import Task, bytes_hash, identity, photo_of
 from pocketlens.core.decode import image_size
 from pocketlens.core.errors import ImageError, UserError
 from pocketlens.core.predictor import available_cores
 from pocketlens.core.stream import run_ahead
-from pocketlens.core.text import one_line
 from pocketlens.service import blobs, datasets, tables
 from pocketlens.service.answers import reason
 from pocketlens.service.blobs import QuotaExceededError
 from pocketlens.service.database import reading
+from pocketlens.service.marks import Incoming, Mark, Rejected, fault, is_plain, shown
 from pocketlens.service.storage import Storage
 from pocketlens.service.uploads import reencode
 
-#: Of one label, in characters.
-MAX_LABEL: Final = 1_000
 _MAX_GROUP: Final = 255
 _MAX_INFO: Final = 20_000  # characters of JSON a class
-_MAX_SHOWN: Final = 200
 
 
 class OtherTaskError(UserError):
     """One label a photo and any number of labels don't mix in one data set."""
-
-
-@dataclass(frozen=True)
-class Mark:
-    """What is said of a photo, or of a box of it."""
-
-    labels: tuple[str, ...]
-    box: Box | None = None
-    group: str | None = None
-    part: Part | None = None
-
-
-@dataclass(frozen=True)
-class Incoming:
-    """A photo as it was sent.
-
-    Attributes:
-        name: to speak of it in an answer; it is not kept.
-    """
-
-    name: str
-    data: bytes
-    marks: tuple[Mark, ...]
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """What was not taken in, with a word for programs and a line for people."""
-
-    name: str
-    code: str
-    reason: str
 
 
 @dataclass
@@ -75,13 +41,8 @@ class Outcome:
 
     added: int = 0
     duplicates: int = 0
+    replaced: int = 0
     rejected: list[Rejected] = field(default_factory=list)
-
-
-def shown(name: str) -> str:
-    """A name that a stranger gave, fit for an answer."""
-    text = one_line(name.replace("\0", ""))
-    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 1]}…"
 
 
 def take_in(
@@ -96,8 +57,13 @@ def take_in(
     max_pixels: int,
     quota_bytes: int | None,
     now: float,
+    replace: bool = False,
 ) -> Outcome:
     """Add photos to a user's data set, which is made where there is none.
+
+    Args:
+        replace: what was there before with other labels gets those that are sent now. What one
+            upload says of a photo first counts, else its end would hang on its order.
 
     Raises:
         OtherTaskError: the data set is of the other task.
@@ -110,10 +76,12 @@ def take_in(
     outcome = Outcome()
 
     def prepare(photo: Incoming) -> _Prepared:
-        return _prepare(engine, kept, photo, task, max_pixels, now)
+        # What has its labels already may be given others, and is compared when it is entered.
+        return _prepare(engine, None if replace else kept, photo, task, max_pixels, now)
 
     workers = available_cores()
     full: QuotaExceededError | None = None
+    said: set[str] | None = set() if replace else None
     for done in run_ahead(prepare, photos, workers=workers, depth=2 * workers):
         outcome.rejected += done.rejected
         outcome.duplicates += done.duplicates
@@ -122,7 +90,7 @@ def take_in(
         if full is not None:
             outcome.rejected.append(Rejected(done.name, full.code, str(full)))
             continue
-        entry = _Entry(owner, dataset, task, done, class_info or {}, now)
+        entry = _Entry(owner, dataset, task, done, class_info or {}, now, said)
         try:
             stored = blobs.put(
                 engine,
@@ -140,12 +108,13 @@ def take_in(
             continue
         outcome.added += entry.added
         outcome.duplicates += entry.duplicates
+        outcome.replaced += entry.replaced
         outcome.rejected += entry.rejected
         if not entry.added:  # another upload was quicker, and made another file of it
             with engine.begin() as connection:
                 gone, _ = blobs.release(connection, owner, [stored])
             blobs.discard(engine, storage, owner, gone)
-    if full is not None and not outcome.added and not outcome.duplicates:
+    if full is not None and not (outcome.added or outcome.duplicates or outcome.replaced):
         raise full
     return outcome
 
@@ -175,8 +144,8 @@ def _prepare(
     try:
         size = image_size(photo.data, max_pixels=max_pixels)
         for mark in photo.marks:
-            if fault := _fault(mark, task, size):
-                done.rejected.append(Rejected(done.name, *fault))
+            if wrong := fault(mark, task, size):
+                done.rejected.append(Rejected(done.name, *wrong))
             else:
                 done.marks.append(mark)
         if kept is not None and done.marks:
@@ -188,37 +157,18 @@ def _prepare(
     return done
 
 
-def _fault(mark: Mark, task: Task, size: tuple[int, int]) -> tuple[str, str] | None:
-    """Why this can't be entered, as a code and a reason."""
-    if task == "single_label" and len(mark.labels) != 1:
-        return "bad_label", "a photo of this data set has exactly one label"
-    for label in mark.labels:
-        if not label.strip() or len(label) > MAX_LABEL or "\0" in label or not _is_plain(label):
-            return "bad_label", f"a label is text of 1 to {MAX_LABEL:,} characters"
-        if task == "multi_label" and LABEL_SEPARATOR in label:
-            return "bad_label", f"a label beside others has no {LABEL_SEPARATOR}, which joins them"
-    fault = mark.box.fault(size) if mark.box is not None else None
-    return ("bad_box", fault) if fault else None
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether it can be written as JSON in UTF-8: no half of a character, no NaN, no infinity."""
-    try:
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
 def _pass_over_known(engine: Engine, kept: datasets.Kept, done: _Prepared, now: float) -> None:
     """Take out what the data set has already; photos that were sent again count as new."""
     with engine.begin() as connection:
         known = _known(connection, kept.id, [identity(done.photo_hash, m.box) for m in done.marks])
-        touched = {blob for _, blob in known.values()}
-        mine = tables.blobs.c.owner == kept.owner
-        again = update(tables.blobs).where(mine, tables.blobs.c.name.in_(touched))
-        connection.execute(again.values(used_at=now))
+        _touch(connection, kept.owner, {blob for _, blob in known.values()}, now)
     done.marks = [mark for mark in done.marks if not _is_known(mark, done.photo_hash, known, done)]
+
+
+def _touch(connection: Connection, owner: str, names: Collection[str], now: float) -> None:
+    mine = tables.blobs.c.owner == owner
+    again = update(tables.blobs).where(mine, tables.blobs.c.name.in_(names))
+    connection.execute(again.values(used_at=now))
 
 
 def _known(
@@ -248,10 +198,14 @@ def _is_known(
     if sorted(labels) == sorted(mark.labels):
         into.duplicates += 1
     else:
-        there = shown(", ".join(labels))
-        words = f"the same photo is there already as {there or 'without a label'}"
-        into.rejected.append(Rejected(into.name, "labelled_otherwise", words))
+        way = "is there already as {}; send it with replace=true to give it these labels"
+        into.rejected.append(_contradiction(into.name, labels, way))
     return True
+
+
+def _contradiction(name: str, labels: Sequence[str], words: str) -> Rejected:
+    there = shown(", ".join(labels)) or "without a label"
+    return Rejected(name, "labelled_otherwise", f"the same photo {words.format(there)}")
 
 
 class _Entry:
@@ -265,12 +219,16 @@ class _Entry:
         photo: _Prepared,
         class_info: Mapping[str, Mapping[str, Any]],
         now: float,
+        said: set[str] | None,
     ) -> None:
         self._owner, self._dataset, self._task = owner, dataset, task
         self._photo, self._class_info, self._now = photo, class_info, now
         self.name = photo.name
+        # Of what this upload has spoken of; None where labels aren't replaced.
+        self._said = said
         self.added = 0
         self.duplicates = 0
+        self.replaced = 0
         self.rejected: list[Rejected] = []
 
     def write(self, connection: Connection, blob: str) -> None:
@@ -288,14 +246,44 @@ class _Entry:
         wanted = [identity(photo_hash, mark.box) for mark in self._photo.marks]
         known = _known(connection, kept.id, wanted)
         for key, mark in zip(wanted, self._photo.marks, strict=True):
-            if _is_known(mark, photo_hash, known, self):
-                continue
-            known[key] = (list(mark.labels), blob)
-            connection.execute(insert(tables.samples).values(self._row(kept.id, blob, key, mark)))
-            self.added += 1
-        if self.added:
+            settled = self._is_replaced(connection, kept.id, key, mark, known)
+            if not settled and not _is_known(mark, photo_hash, known, self):
+                known[key] = (list(mark.labels), blob)
+                row = self._row(kept.id, blob, key, mark)
+                connection.execute(insert(tables.samples).values(row))
+                self.added += 1
+            if self._said is not None:
+                self._said.add(key)
+        if self._said is not None:
+            _touch(connection, self._owner, {there for _, there in known.values()}, self._now)
+        if self.added or self.replaced:
             datasets.changed(connection, kept.id)
             self._inform(connection, kept)
+
+    def _is_replaced(
+        self,
+        connection: Connection,
+        dataset_id: str,
+        key: str,
+        mark: Mark,
+        known: dict[str, tuple[list[str], str]],
+    ) -> bool:
+        """Whether it was there with other labels, and those are settled now."""
+        labels, blob = known.get(key, (list(mark.labels), ""))
+        if self._said is None or sorted(labels) == sorted(mark.labels):
+            return False
+        if key in self._said:
+            way = "comes twice in this upload, first as {}"
+            self.rejected.append(_contradiction(self.name, labels, way))
+            return True
+        columns = tables.samples.c
+        row = update(tables.samples).where(
+            columns.dataset_id == dataset_id, columns.identity == key
+        )
+        connection.execute(row.values(labels=list(mark.labels)))
+        known[key] = (list(mark.labels), blob)
+        self.replaced += 1
+        return True
 
     def _row(self, dataset_id: str, blob: str, key: str, mark: Mark) -> dict[str, Any]:
         group = mark.group
@@ -321,7 +309,7 @@ class _Entry:
             for label in labels
             if (
                 info := {
-                    k: v for k, v in self._class_info.get(label, {}).items() if _is_plain({k: v})
+                    k: v for k, v in self._class_info.get(label, {}).items() if is_plain({k: v})
                 }
             )
             and info != kept.class_info.get(label)

@@ -27,7 +27,7 @@ from pocketlens.datasets._layout import is_photo, part_of
 from pocketlens.datasets._photos import Labels
 from pocketlens.progress import hidden
 from pocketlens.service.archives import Archive, ArchiveError, Entry, Limits, open_archive
-from pocketlens.service.intake import Incoming, Mark, Rejected, shown
+from pocketlens.service.marks import Incoming, Mark, Rejected, shown
 from pocketlens.service.storage import StorageFullError
 from pocketlens.workflows.data import read_dataset
 

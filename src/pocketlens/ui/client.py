@@ -99,16 +99,21 @@ class Client:
         files = [("image", photo)]
         return _object(self._send("POST", "/v1/explanations", files=files, data=form))
 
-    def add_photos(self, dataset: str, photos: Sequence[File], label: str) -> Json:
-        """Add photos under one label to a data set; what was added and what wasn't."""
+    def add_photos(
+        self, dataset: str, photos: Sequence[File], label: str, *, replace: bool = False
+    ) -> Json:
+        """Add photos under one label to a data set; what was added and what wasn't.
+
+        Args:
+            replace: those that are there with another label get this one.
+        """
         files = [("images", photo) for photo in photos]
         data = {"labels": json.dumps([label] * len(photos), ensure_ascii=False)}
-        return self._add(dataset, files=files, data=data)
+        return self._add(dataset, files=files, data=data | _replace(replace))
 
-    def add_archive(self, dataset: str, archive: File) -> Json:
-        """Add a zip of labelled photos to a data set; what was added and what wasn't."""
-        files = [("archive", archive)]
-        return self._add(dataset, files=files)
+    def add_archive(self, dataset: str, archive: File, *, replace: bool = False) -> Json:
+        """Add a zip of labelled photos to a data set, as `add_photos` does."""
+        return self._add(dataset, files=[("archive", archive)], data=_replace(replace))
 
     def check(self, dataset: str) -> Json:
         """The readiness check, or `{"job_id": …}` while it is being made."""
@@ -136,6 +141,10 @@ class Client:
         if answer.status_code >= 300:
             raise _problem(answer)
         return answer
+
+
+def _replace(replace: bool) -> dict[str, str]:
+    return {"replace": "true"} if replace else {}
 
 
 def _dataset(name: str, rest: str = "") -> str:

@@ -47,6 +47,7 @@ class Added(BaseModel):
     dataset: str
     added: int = Field(description="New samples: photos, or boxes of them.")
     duplicates: int = Field(description="Samples that were there already.")
+    replaced: int = Field(description="Samples that were there and got other labels.")
     rejected: list[Rejected] = Field(description="The first 1,000 of them.")
     num_rejected: int
     num_samples: int

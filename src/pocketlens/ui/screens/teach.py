@@ -81,9 +81,10 @@ def _add(name: str) -> None:
         )
         files = [(file.name, file.getvalue()) for file in chosen or []]
         ready = bool(files) and bool(label)
+    replace = st.checkbox(raw("replace"), help=t("replace_help"), key=f"replace_{turn}")
     go = st.button(raw("add_go"), type="primary", icon=":material/add:", disabled=not ready)
     if go and ready:
-        _send(name, files, label)
+        _send(name, files, label, replace=replace)
     if (done := kept("teach").get("done")) is not None and done["dataset"] == name:
         _added(done)
 
@@ -111,14 +112,14 @@ def _label() -> str | None:
     return (label or "").strip() or None
 
 
-def _send(name: str, files: list[File], label: str | None) -> None:
+def _send(name: str, files: list[File], label: str | None, *, replace: bool) -> None:
     state = kept("teach")
     with told(), st.spinner(t("adding")):
         try:
             if label is None:
-                done = client().add_archive(name, files[0])
+                done = client().add_archive(name, files[0], replace=replace)
             else:
-                done = client().add_photos(name, files, label)
+                done = client().add_photos(name, files, label, replace=replace)
         except Problem as error:
             if "rejected" not in error.body:
                 raise
@@ -141,7 +142,10 @@ def _added(done: Json) -> None:
         duplicates=done["duplicates"],
         rejected=done.get("num_rejected", len(rejected)),
     )
-    (st.success if done["added"] and not rejected else st.info)(words)
+    replaced = done.get("replaced", 0)
+    words += f" {t('replaced', replaced=replaced)}" if replaced else ""
+    good = (done["added"] or replaced) and not rejected
+    (st.success if good else st.info)(words)
     if rejected:
         rows = [
             (one["name"], say_of(language(), "code", one["code"]) or one["reason"])

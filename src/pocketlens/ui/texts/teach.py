@@ -36,6 +36,18 @@ TEXTS: Final = {
         "Added: {added}. Already there: {duplicates}. Rejected: {rejected}.",
         "추가됨: {added}. 이미 있음: {duplicates}. 거절됨: {rejected}.",
     ),
+    "replace": ("Correct labels that are there", "이미 있는 이름표 고치기"),
+    "replace_help": (
+        "A photo that is in the data set with another label gets the one you send now.",
+        "다른 이름표로 이미 들어 있는 사진의 이름표를 지금 보내는 것으로 바꿉니다.",
+    ),
+    "replaced": ("Labels corrected: {replaced}.", "이름표 고침: {replaced}."),
+    "code_labelled_otherwise": (
+        "It has another label already, in the data set or in what you sent. To correct the data "
+        "set, send it alone and tick 'Correct labels that are there'.",
+        "데이터나 보낸 자료에 다른 이름표로 이미 있습니다. 데이터의 이름표를 고치려면 '이미 있는 이름표 "
+        "고치기'를 선택하고 그 사진만 다시 보내세요.",
+    ),
     "rejected_title": ("Rejected files", "거절된 파일"),
     "content_title": ("What is in it", "들어 있는 사진"),
     "content": (

@@ -10,7 +10,7 @@ from pocketlens.datasets._photos import Labels
 from pocketlens.service.api.forms import Form
 from pocketlens.service.api.problems import Problem
 from pocketlens.service.api.routes.predictions import is_box
-from pocketlens.service.intake import Mark
+from pocketlens.service.marks import Mark
 
 BODY: Final = {
     "requestBody": {
@@ -58,6 +58,13 @@ BODY: Final = {
                             "default": "boxes",
                             "description": "Of YOLO data: each box with its label, or each photo "
                             "with the labels of all its boxes.",
+                        },
+                        "replace": {
+                            "type": "string",
+                            "enum": ["true", "false"],
+                            "default": "false",
+                            "description": "Whether a photo or box that is there with other "
+                            "labels gets the new ones; else it is refused.",
                         },
                     },
                 },
@@ -111,3 +118,11 @@ def read_as(form: Form) -> Labels:
     if text != "boxes":
         raise Problem(422, "invalid_request", "read_as: it is `boxes` or `photos`")
     return "boxes"
+
+
+def replace(form: Form) -> bool:
+    """Whether what is there with other labels gets the new ones."""
+    text = form.text("replace")
+    if text not in (None, "true", "false"):
+        raise Problem(422, "invalid_request", "replace: it is `true` or `false`")
+    return text == "true"

@@ -25,10 +25,11 @@ from pocketlens.service.api.work import failed, find
 from pocketlens.service.archives import ArchiveError
 from pocketlens.service.database import reading
 from pocketlens.service.datasets import Kept
-from pocketlens.service.intake import Incoming, OtherTaskError, Outcome, take_in
+from pocketlens.service.intake import OtherTaskError, Outcome, take_in
 from pocketlens.service.jobs import Job
 from pocketlens.service.kinds.check import nothing
 from pocketlens.service.layouts import read_archive
+from pocketlens.service.marks import Incoming
 from pocketlens.service.settings import User
 from pocketlens.service.tables import new_id
 
@@ -86,19 +87,20 @@ async def add_images(name: Name, request: Request, service: ServiceDep, user: Us
     """Add photos one by one, or a zip of them; the data set is made where there is none.
 
     Photos that are there already are passed over, so an upload that was interrupted can be sent
-    again. What can't be used is listed with its reason and ends nothing.
+    again. One that is there with other labels is refused; with `replace=true` it gets the new
+    ones. What can't be used is listed with its reason and ends nothing.
     """
     if fault := datasets.name_fault(name):
         raise Problem(422, "invalid_name", fault)
     form = await read_form(request)
-    archive = form.file("archive")
+    archive, replace = form.file("archive"), _forms.replace(form)
     if archive is not None and "images" in form.names:
         raise Problem(422, "invalid_request", "give images or an archive, not both")
     if archive is not None:
         classes, labels = _forms.classes(form), _forms.read_as(form)
         body_is_gone(request.scope)  # it lies on disk, and unpacking may take long
         outcome = await run_in_threadpool(
-            _add_archive, service, user, name, archive, classes, labels
+            _add_archive, service, user, name, archive, classes, labels, replace
         )
     else:
         images = await form.files("images")
@@ -109,7 +111,7 @@ async def add_images(name: Name, request: Request, service: ServiceDep, user: Us
             Incoming(f"images[{number}]", data, (mark,))
             for number, (data, mark) in enumerate(zip(images, marks, strict=True))
         ]
-        outcome = await run_in_threadpool(_add, service, user, name, incoming, task)
+        outcome = await run_in_threadpool(_add, service, user, name, incoming, task, replace)
     return await run_in_threadpool(_added, service, user, name, outcome)
 
 
@@ -181,29 +183,37 @@ def _add_archive(
     archive: IO[bytes],
     classes: list[str] | None,
     labels: Labels,
+    replace: bool,
 ) -> Outcome:
     work = service.settings.home / "work" / f"upload-{new_id()}"
     try:
         with read_archive(archive, work, classes=classes, labels=labels) as contents:
             photos, info = contents.photos, contents.class_info
-            outcome = _take_in(service, user, name, photos, contents.task, info)
+            outcome = _take_in(service, user, name, photos, contents.task, replace, info)
             outcome.rejected = [*contents.rejected, *outcome.rejected]
             return outcome
     except ArchiveError as error:
         raise Problem(422, error.code, str(error)) from error
 
 
-def _add(service: Service, user: User, name: str, photos: list[Incoming], task: Task) -> Outcome:
+def _add(
+    service: Service, user: User, name: str, photos: list[Incoming], task: Task, replace: bool
+) -> Outcome:
     with reading(service.database) as connection:
         kept = datasets.find(connection, user.name, name)
     # A text is a list of one where that is what the data set has.
-    return _take_in(
-        service, user, name, photos, kept.task if kept and task == "single_label" else task
-    )
+    task = kept.task if kept and task == "single_label" else task
+    return _take_in(service, user, name, photos, task, replace)
 
 
 def _take_in(
-    service: Service, user: User, name: str, photos: Any, task: Task, info: Any = None
+    service: Service,
+    user: User,
+    name: str,
+    photos: Any,
+    task: Task,
+    replace: bool,
+    info: Any = None,
 ) -> Outcome:
     try:
         return take_in(
@@ -217,6 +227,7 @@ def _take_in(
             max_pixels=service.settings.max_pixels,
             quota_bytes=service.settings.quota_bytes,
             now=time.time(),
+            replace=replace,
         )
     except OtherTaskError as error:
         raise Problem(409, "other_task", str(error)) from error
@@ -228,13 +239,13 @@ def _added(service: Service, user: User, name: str, outcome: Outcome) -> Respons
         for one in outcome.rejected[:_MOST_REJECTED]
     ]
     told: dict[str, Any] = {"rejected": rejected, "num_rejected": len(outcome.rejected)}
-    if not outcome.added and not outcome.duplicates:
+    if not (outcome.added or outcome.duplicates or outcome.replaced):
         detail = rejected[0]["reason"] if rejected else "there is no photo"
         raise Problem(422, "no_usable_image", f"no photo could be added: {detail}", **told)
     with reading(service.database) as connection:
         kept = datasets.find(connection, user.name, name)
         counts = {} if kept is None else datasets.class_counts(connection, kept.id)
-    numbers = {"added": outcome.added, "duplicates": outcome.duplicates}
+    numbers = {key: getattr(outcome, key) for key in ("added", "duplicates", "replaced")}
     total = {"num_samples": kept.num_samples if kept else 0, "class_counts": counts}
     return json_response({"dataset": name, **numbers, **told, **total}, 201)
 
