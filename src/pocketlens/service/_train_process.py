@@ -23,6 +23,7 @@ from typing import IO, Any, Final
 from pocketlens.core.bundle import Bundle, read_bundle
 from pocketlens.core.comparison import Comparison
 from pocketlens.core.errors import DataError, MissingExtraError, UserError
+from pocketlens.service.storage import is_out_of_room
 from pocketlens.service.training import Spec
 from pocketlens.training.config import TrainConfig
 from pocketlens.workflows._gate_words import unfit
@@ -51,15 +52,26 @@ def main(spec_file: str) -> int:
 
     try:
         tell(result=_work(spec, Path(spec_file).parent, tell))
-    except MissingExtraError as error:
-        tell(failed={"code": "training_unavailable", "reason": str(error)})
-    except ClassesMissingError as error:
-        tell(failed={"code": "classes_missing", "reason": str(error)})
-    except DataError as error:
-        tell(failed={"code": "data_not_ready", "reason": str(error)})
-    except UserError as error:
-        tell(failed={"code": "training_refused", "reason": str(error)})
+    except Exception as error:
+        if not (failed := _told(error)):
+            raise
+        code, reason = failed
+        tell(failed={"code": code, "reason": reason})
     return 0
+
+
+def _told(error: Exception) -> tuple[str, str] | None:
+    """What a client is told of an error; None: it is a fault of ours, for the log."""
+    if is_out_of_room(error):  # first: others are raised from it, with paths for an operator
+        return "storage_full", "the worker's disk has no room for the training; make some"
+    codes: tuple[tuple[type[UserError], str], ...] = (
+        (MissingExtraError, "training_unavailable"),
+        (ClassesMissingError, "classes_missing"),
+        (DataError, "data_not_ready"),
+        (UserError, "training_refused"),
+    )
+    code = next((code for kind, code in codes if isinstance(error, kind)), None)
+    return None if code is None else (code, str(error))
 
 
 def _own_stdout() -> IO[str]:

@@ -36,6 +36,8 @@ _SQLITE_PASSING: Final = frozenset(
         sqlite3.SQLITE_PROTOCOL,
     )
 )
+#: PostgreSQL's `disk_full`.
+_POSTGRES_FULL: Final = "53100"
 _READS: Final = "pocketlens_reads"
 
 
@@ -123,6 +125,17 @@ def is_unavailable(error: BaseException) -> bool:
             ("redis", "BusyLoadingError"),
         }
     )
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether the database's disk has no room: 507, as asking again at once helps nobody.
+
+    That it `is_unavailable` is true too: there may be room later.
+    """
+    original = (error.orig or error) if isinstance(error, DBAPIError) else error
+    if isinstance(original, sqlite3.Error):
+        return (getattr(original, "sqlite_errorcode", 0) & 0xFF) == sqlite3.SQLITE_FULL
+    return getattr(original, "sqlstate", None) == _POSTGRES_FULL
 
 
 def _parsed(url: str) -> URL:

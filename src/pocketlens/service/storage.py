@@ -35,6 +35,22 @@ _CONNECT_SECONDS: Final = 5
 _READ_SECONDS: Final = 30
 
 
+def is_out_of_room(error: BaseException) -> bool:
+    """Whether an error, or what it was raised from, is a disk that is full.
+
+    Libraries that write by themselves raise errors of their own with the system's words.
+    """
+    words = [os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT)]
+    at: BaseException | None = error
+    while at is not None:
+        if isinstance(at, OSError) and at.errno in OUT_OF_ROOM:
+            return True
+        if any(word in str(at) for word in words):
+            return True
+        at = at.__cause__
+    return False
+
+
 class StorageUnavailableError(Exception):
     """The place of files doesn't answer as it should; for a client, `code` and a 503."""
 

@@ -23,12 +23,12 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from pocketlens.core.predictor import available_cores
 from pocketlens.service import jobs, kinds, spool
 from pocketlens.service.context import Cancelled, Context, JobFailed
-from pocketlens.service.database import is_unavailable, reading
+from pocketlens.service.database import is_full, is_unavailable, reading
 from pocketlens.service.holding import Heart, Held
 from pocketlens.service.jobs import CANCELLED, CANCELLED_REASON, Job
 from pocketlens.service.queue import Queue
 from pocketlens.service.settings import Settings
-from pocketlens.service.storage import StorageUnavailableError
+from pocketlens.service.storage import StorageFullError, StorageUnavailableError, is_out_of_room
 from pocketlens.service.sweeping import sweep
 from pocketlens.service.tables import jobs as jobs_table
 
@@ -39,6 +39,8 @@ _PAUSE: Final = (0.05, 2.0)
 _TEND_SECONDS: Final = 60.0
 
 INTERNAL_REASON: Final = "something went wrong in the service; its log says what"
+FULL: Final = "storage_full"
+FULL_REASON: Final = "no room is left where the service works; its operator has to make some"
 UNAVAILABLE_REASON: Final = "what the service needs was out of reach, each time it was tried"
 
 log = logging.getLogger(__name__)
@@ -186,7 +188,12 @@ def _run(parts: Parts, held: Held) -> _Ending:
             log.warning("job %s can't go on now: %s", job.id, type(error).__name__)
             if job.lost + 1 < parts.settings.max_attempts:
                 return _Ending("back", code="unavailable")
+            if is_full(error) or isinstance(error, StorageFullError):
+                return _Ending("Failed", code=FULL, reason=FULL_REASON)
             return _Ending("Failed", code="unavailable", reason=UNAVAILABLE_REASON)
+        if is_out_of_room(error):  # it would take hours again to fill the same disk
+            log.warning("job %s ran out of room: %s", job.id, error)
+            return _Ending("Failed", code=FULL, reason=FULL_REASON)
         log.exception("job %s of kind %s failed by a fault of ours", job.id, job.kind)
         return _Ending("Failed", code="internal", reason=INTERNAL_REASON)
 

@@ -17,8 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from pocketlens.service.database import is_unavailable
-from pocketlens.service.storage import StorageUnavailableError
+from pocketlens.service.database import is_full, is_unavailable
+from pocketlens.service.storage import StorageFullError, StorageUnavailableError
 
 MEDIA_TYPE: Final = "application/problem+json"
 #: Seconds after which a client may ask again where the database didn't answer.
@@ -171,16 +171,22 @@ async def _on_invalid(_request: Request, error: Exception) -> Response:
 async def _on_database(_request: Request, error: Exception) -> Response:
     if not is_unavailable(error):
         raise error  # a fault of ours: `logs.Log` writes it down
-    _log.warning("the database can't be used", extra={"error": type(error).__name__})
-    return unavailable().response()
+    full = is_full(error)
+    told = {"error": type(error).__name__, "full": full}
+    _log.warning("the database can't be used", extra=told)
+    return (_refused(StorageFullError()) if full else unavailable()).response()
 
 
 async def _on_storage(_request: Request, error: Exception) -> Response:
     assert isinstance(error, StorageUnavailableError)
     _log.warning("the storage can't be used", extra={"error": str(error)})
+    return _refused(error).response()
+
+
+def _refused(error: StorageUnavailableError) -> Problem:
     words = {507: "no room is left to store it", 503: "the storage doesn't answer; try again"}
     headers = {"Retry-After": str(RETRY_AFTER)}
-    return Problem(error.status, error.code, words[error.status], headers=headers).response()
+    return Problem(error.status, error.code, words[error.status], headers=headers)
 
 
 def _where(location: Sequence[Any]) -> str:
