@@ -28,6 +28,8 @@ from pocketlens.service.settings import Settings
 _ID: Final = re.compile(rb"[0-9a-f]{32}")
 #: Seconds between two looks at an SQLite queue: at first, and after a while without jobs.
 _FIRST_LOOK, _LAST_LOOK = 0.002, 0.05
+#: How long a Redis may take to answer; a `get` waits for an id in steps of one second.
+_REDIS_SECONDS: Final = 3.0
 
 log = logging.getLogger(__name__)
 
@@ -104,8 +106,12 @@ def _open(url: str, name: str) -> BaseStorage:
         require("psycopg", extra="postgres")
         return _PostgresStorage(name, dsn=f"postgresql:{rest}", connect_timeout=5)
     if scheme in ("redis", "rediss", "unix"):
-        require("redis", extra="redis")
-        return storages.RedisStorage(name, url=url, read_timeout=1)
+        redis = require("redis", extra="redis")
+        patience = {"socket_timeout": _REDIS_SECONDS}
+        if scheme != "unix":
+            patience["socket_connect_timeout"] = _REDIS_SECONDS
+        pool = redis.ConnectionPool.from_url(url, **patience)  # what the URL says counts
+        return storages.RedisStorage(name, connection_pool=pool, read_timeout=1)
     raise UserError(  # the URL may hold a password: it isn't repeated
         "--queue is no URL of a queue that is known here; write sqlite:////DIR/FILE.db, "
         "postgresql://USER:PASSWORD@HOST/NAME or redis://HOST:6379/0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -13,9 +14,13 @@ from pocketlens.service.api.app import create_app
 from pocketlens.service.api.metrics import Metrics
 from pocketlens.service.api.server import address_of, listen, server
 from pocketlens.service.api.state import open_service
+from pocketlens.service.database import is_unavailable
 from pocketlens.service.log_lines import set_up
+from pocketlens.service.queue import Queue
 from pocketlens.service.settings import Settings
 from pocketlens.service.supervise import Supervised
+
+log = logging.getLogger("pocketlens.service")
 
 
 def serve(settings: Settings, *, with_worker: bool = True, tell: Callable[[str], object]) -> None:
@@ -53,6 +58,7 @@ def serve(settings: Settings, *, with_worker: bool = True, tell: Callable[[str],
             signal.signal(ending, _interrupt)
         stack.enter_context(suppress(KeyboardInterrupt))  # it is how a service is ended
         service = stack.enter_context(open_service(settings, Metrics()))
+        warn_of(service.queue)
         if with_worker:
             stack.enter_context(Supervised(settings))
         address = address_of(listener)
@@ -62,6 +68,16 @@ def serve(settings: Settings, *, with_worker: bool = True, tell: Callable[[str],
             tell(f"Documentation at {address}/docs")
 
         server(create_app(settings, service), settings, started).run(sockets=[listener])
+
+
+def warn_of(queue: Queue) -> None:
+    """Log that the queue doesn't answer; it may be started a moment after the service."""
+    try:
+        queue.size()
+    except Exception as error:
+        if not is_unavailable(error):
+            raise
+        log.warning("the queue doesn't answer, so jobs stay Pending: start it, or mend --queue")
 
 
 def _interrupt(*_: object) -> None:

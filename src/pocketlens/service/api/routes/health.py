@@ -20,12 +20,15 @@ router = APIRouter(tags=["health"])
 _log = logging.getLogger("pocketlens.service")
 
 
+# Some monitors ask by HEAD.
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", response_model=Health, summary="Does the process live?")
 async def healthz() -> Response:
     """The process answers; nothing else is looked at."""
     return json_response({"status": "ok", "failing": []})
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get(
     "/readyz",
     response_model=Health,
@@ -33,8 +36,8 @@ async def healthz() -> Response:
     summary="Can requests be answered?",
 )
 def readyz(service: ServiceDep) -> Response:
-    """Database, storage and model, each asked now; 503 names those that don't answer."""
-    parts = {"database": _database, "storage": _storage, "model": _model}
+    """Database, queue, storage and model, each asked now; 503 names those that don't answer."""
+    parts = {"database": _database, "queue": _queue, "storage": _storage, "model": _model}
     failing = [name for name, check in parts.items() if not _answers(name, check, service)]
     values = {"status": "unavailable" if failing else "ok", "failing": failing}
     return json_response(values, 503 if failing else 200)
@@ -66,6 +69,10 @@ def _answers(name: str, check: Callable[[Service], None], service: Service) -> b
 def _database(service: Service) -> None:
     with reading(service.database) as connection:
         connection.execute(select(1))
+
+
+def _queue(service: Service) -> None:
+    service.queue.size()  # without it no job is ever taken
 
 
 def _storage(service: Service) -> None:
