@@ -49,7 +49,7 @@ def test_offered_promoted_and_rolled_back(shop: Shop, photos: Path) -> None:
         table = connection.execute(select(comparisons.c.table)).scalar_one()
     assert (result["state"], result["promoted"]) == ("offered", False), result
     steps = list(dict.fromkeys(told["step"] for told in shop.told))
-    assert steps == ["reading", "training", "comparing"]
+    assert steps == ["reading", "training", "finishing", "comparing"]
     assert (row["id"], row["state"]) == (result["model_id"], "offered")
     assert row["parent_id"] == shop.first
     assert [found["name"] for found in table["rows"]] == ["current", "new"]

@@ -171,6 +171,9 @@ def test_train_shows_how_far_it_is(fake: Fake) -> None:
     [bar] = [element for element in page.main if element.type == "progress"]
     assert bar.proto.value == 30
     assert bar.proto.text == "Training, round 3 of 10, score 71\\.2"
+    fake.progress = {"step": "finishing"}
+    [bar] = [element for element in page.run().main if element.type == "progress"]
+    assert bar.proto.text == "Scoring and saving the new model"
     button(page, "Cancel").click().run()
     assert "The training ended without a model. It was cancelled." in text_of(page.run())
 

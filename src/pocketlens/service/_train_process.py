@@ -173,7 +173,8 @@ def _train(spec: Spec, place: Path, hashed: Hashed, current: Bundle, tell: Any) 
     tell(progress=_progress(config.epochs, 0, None, None))
     return train(
         hashed, out=place / "model", config=config, keep_split=current, resume=True,
-        on_epoch=on_epoch, threads=spec.threads,
+        on_epoch=on_epoch, on_trained=lambda: tell(progress={"step": "finishing"}),
+        threads=spec.threads,
     )  # fmt: skip
 
 

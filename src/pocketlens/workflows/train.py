@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -54,6 +54,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     on_epoch: EpochCall | None = None,
+    on_trained: Callable[[], object] | None = None,
     test: bool = True,
     **settings: Any,
 ) -> Bundle:
@@ -67,6 +68,7 @@ def train(
         threads: processor threads; all cores by default.
         resume: go on from the last checkpoint in `OUT.run`.
         on_epoch: is told each epoch's row of figures; what it raises gets out.
+        on_trained: is called when no epoch is left; the scoring may still take long.
         test: score the test photos; without, the bundle has validation scores alone.
 
     Raises:
@@ -102,7 +104,10 @@ def train(
     following = tracking(config, run_dir, target.name, resume=resume, then=on_epoch)
     with _run_directory(run_dir), following as told:
         options = {"resume": resume, "overwrite": overwrite, "test": test}
-        return _train(hashed, target, run_dir, config, keep, threads, on_epoch=told, **options)
+        return _train(
+            hashed, target, run_dir, config, keep, threads,
+            on_epoch=told, on_trained=on_trained, **options,
+        )  # fmt: skip
 
 
 def _complete(target: Path, config: TrainConfig, data: DataLike | Hashed) -> Bundle:
@@ -155,6 +160,7 @@ def _train(
     resume: bool,
     overwrite: bool,
     on_epoch: EpochCall,
+    on_trained: Callable[[], object] | None,
     test: bool,
 ) -> Bundle:
     dataset = hashed.dataset
@@ -216,6 +222,8 @@ def _train(
             on_epoch=on_epoch,
         )
         result = train_network(job)
+    if on_trained is not None:
+        on_trained()
     chosen = {"chosen_precision": asdict(result.precision)}
     lineage = replace(lineage, config={**lineage.config, **chosen})
     manifest = replace(manifest, lineage=lineage)

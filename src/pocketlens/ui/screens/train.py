@@ -81,7 +81,7 @@ def _progress(job: Json) -> None:
     now: Mapping[str, Any] = job["progress"]
     parts = []
     step = now.get("step")
-    if step in ("reading", "training", "shrinking", "comparing"):
+    if step in ("reading", "training", "finishing", "shrinking", "comparing"):
         parts.append(t(f"step_{step}"))
     epoch, epochs = now.get("epoch"), now.get("epochs")
     share = 0.0

@@ -28,6 +28,7 @@ TEXTS: Final = {
     "train_working_other": ("Learning", "학습 중"),
     "step_reading": ("Fetching the photos", "사진 가져오기"),
     "step_training": ("Training", "학습"),
+    "step_finishing": ("Scoring and saving the new model", "새 모델 평가와 저장"),
     "step_shrinking": ("Making it small", "작게 만들기"),
     "step_comparing": ("Comparing with today's model", "현재 모델과 비교"),
     "epoch_of": ("round {epoch} of {epochs}", "{epochs}회 중 {epoch}회"),
