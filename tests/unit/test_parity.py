@@ -22,7 +22,7 @@ def test_differences() -> None:
     assert found.largest == 4
     assert found.mean == pytest.approx(4.5 / 6)
     assert found.scale == 3
-    assert found.cosine == pytest.approx(3 * 3 / (3 * 5))
+    assert found.cosine == pytest.approx((1 + 4 + 9) / (14 * (1.25 + 4 + 25)) ** 0.5)
     assert found.agreement == pytest.approx(200 / 3)
     assert found.disagreeing == ("three.jpg",)
 
@@ -42,6 +42,14 @@ def test_answers_of_zero_have_a_cosine() -> None:
     zeros, ones = np.zeros((2, 3), np.float32), np.ones((2, 3), np.float32)
     assert parity(("a", "b"), zeros, zeros, NAMES[:2], "single_label").cosine == 1
     assert parity(("a", "b"), zeros, ones, NAMES[:2], "single_label").cosine == 0
+
+
+def test_a_photo_between_two_classes_makes_no_small_cosine() -> None:
+    """Its logits are near zero, and rounding turns them about."""
+    one = np.array([[4.0, -4.0], [0.01, -0.01], [-3.0, 3.0]], np.float32)
+    other = one.copy()
+    other[1] = -one[1]
+    assert parity(("a", "b"), one, other, NAMES, "single_label").cosine > 0.9999
 
 
 def test_a_network_in_two_runtimes(

@@ -32,10 +32,10 @@ def parity(
     assert len(names) == len(one_NK) > 0
     a, b = one_NK.astype(np.float64), other_NK.astype(np.float64)
     difference = np.abs(a - b)
-    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     # Two vectors of zeros are alike; a vector of zeros is like no other.
-    both_zero = ~a.any(axis=1) & ~b.any(axis=1)
-    cosine = np.where(both_zero, 1.0, (a * b).sum(axis=1) / np.maximum(lengths, 1e-30))
+    both_zero = not a.any() and not b.any()
+    lengths = max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-30)
+    cosine = 1.0 if both_zero else float((a * b).sum()) / lengths
     differs = _answers(a, task, thresholds_K) != _answers(b, task, thresholds_K)
     if differs.ndim == 2:
         differs = differs.any(axis=1)
@@ -46,7 +46,7 @@ def parity(
         float(difference.max()),
         float(difference.mean()),
         float(np.abs(a).max()),
-        float(cosine.min()),
+        cosine,
         float(100 * (1 - differs.mean())),
         tuple(names[i] for i in where[:_NAMED]),
     )
