@@ -116,6 +116,24 @@ def test_the_language_stays(browser: Browser, url: str) -> None:
         expect(page.get_by_role("heading", name="Teach it more")).to_be_visible()
 
 
+def test_what_was_opened_stays_open_in_the_other_language(
+    browser: Browser, url: str, fake: Fake
+) -> None:
+    fake.answers = []
+    with reader(browser) as page:
+        page.goto(f"{url}/?lang=en")
+        _, data, mime = photo()
+        sent = {"name": "a.png", "mimeType": mime, "buffer": data}
+        page.locator("input[type=file]").set_input_files(sent)
+        page.get_by_role("button", name="Recognise", exact=True).click()
+        page.get_by_text("Where did it look?").click()
+        expect(page.get_by_role("button", name="Show the map")).to_be_visible()
+        page.get_by_text("한국어", exact=True).click()
+        expect(page.get_by_role("heading", name="이것은 무엇인가요?")).to_be_visible()
+        is_settled(page)
+        expect(page.get_by_role("button", name="지도 보기")).to_be_visible()
+
+
 def test_a_service_that_goes_and_comes(browser: Browser, tmp_path: Path) -> None:
     """The page says that nobody answers, and goes on by itself; answers that were there stay."""
     fake = Fake(pending=0)

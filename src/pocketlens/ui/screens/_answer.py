@@ -109,7 +109,8 @@ def _info(info: Mapping[str, Any]) -> None:
 def _map(answer: Json, name: str, data: bytes, key: str) -> None:
     maps = recent("maps")
     methods = {method: raw(f"map_{method}") for method in _METHODS}
-    with st.expander(t("map_title"), icon=":material/blur_on:"):
+    # With a key of its own it stays open when the language, and so its heading, changes.
+    with st.expander(t("map_title"), key=f"open_{key}", icon=":material/blur_on:"):
         method = st.selectbox(
             raw("map_method"),
             list(methods),
