@@ -155,6 +155,39 @@ def test_noise_is_said() -> None:
     assert "noisy" in best_of([FLOAT, ONNX, replace(INT8, noisy=True)]).reason
 
 
+def test_noise_alone_rejects_nothing_as_slower() -> None:
+    slow = replace(INT8, speedup_float=0.8, latency_ms=12, noisy=True, size_bytes=1_000)
+
+    def judged(row: Row, onnx: Row = ONNX, **limits: Any) -> Row:
+        rows = choose([FLOAT, onnx, row], Limits(**limits), reference="float")
+        assert [r.name for r in rows if r.verdict == "best"] == ["onnx"], "it is no choice either"
+        return rows[2]
+
+    told = judged(replace(slow, ties=("onnx",)), goal="size")
+    assert (told.verdict, told.reason) == (
+        "ok",
+        "takes 1.25 times as long as the float model in its fastest runtime, within the scatter of "
+        "a noisy machine",
+    )
+    calm = replace(slow, ties=("onnx",), noisy=False)
+    assert judged(calm, replace(ONNX, noisy=True)).verdict == "ok", "the float model's was noisy"
+    assert judged(calm).verdict == "slower"
+    told = judged(slow)  # surely slower, however noisy
+    assert told.verdict == "slower"
+    assert told.reason.endswith(", beyond the scatter")
+    assert judged(replace(slow, ties=("onnx",), val_drop=9.0)).verdict == "less_accurate"
+
+
+def test_the_scores_that_decided_are_told() -> None:
+    worse = replace(INT8, val_drop=32.21, val_score=43.5, val_score_reference=75.71)
+    assert judge(worse, Limits()).reason == (
+        "loses 32.21 points on validation images, limit 0.5: macro F1 43.50 % there, "
+        "the reference 75.71 %"
+    )
+    on_test = replace(worse, val_drop=0.0, drop=3.0, drop_low=0.6)
+    assert "there" not in judge(on_test, Limits()).reason, "the table has those of test images"
+
+
 def test_all_failed() -> None:
     rows = [replace(r, verdict="failed", reason="why") for r in (FLOAT, INT8)]
     assert choose(rows, Limits(), reference="float") == tuple(rows)

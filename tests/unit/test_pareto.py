@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -46,6 +47,33 @@ def test_the_picture_is_xml_whatever_names_hold() -> None:
     assert root.tag.endswith("svg")
     assert "<script>" not in pareto_picture.render(comparison)
     ElementTree.fromstring(pareto_picture.render(compared([])))
+
+
+def test_the_picture_tells_its_colours_and_what_lies_below() -> None:
+    rows = [
+        replace(variant("good", 90.0, 100, 10.0), verdict="reference"),
+        replace(variant("beaten", 89.0, 100, 11.0), verdict="best"),
+        replace(variant("deep", 10.0, 100, 12.0), verdict="less_accurate"),
+    ]
+    comparison = replace(compared([float_row()]), rows=tuple(rows))
+    text = pareto_picture.render(comparison)
+    root = ElementTree.fromstring(text)
+    space = "{http://www.w3.org/2000/svg}"
+    colour_of = {
+        (circle.find(f"{space}title").text or "").split(":")[0]: circle.get("fill")  # type: ignore[union-attr]
+        for circle in root.iter(f"{space}circle")
+        if circle.find(f"{space}title") is not None
+    }
+    words = [one.text for one in root.iter(f"{space}text")]
+    assert len(set(colour_of.values())) == 3
+    for legend in ("best", "may be shipped, and none beats it", "rejected"):
+        assert legend in words
+    assert "another one beats it" not in words, "nothing is drawn in that colour"
+    assert "↓ score below the picture" in words
+    assert text.count("l4 5l4 -5") == 2, "an arrow in each panel"
+    # All sizes are alike, between two round figures: the axis has a number all the same.
+    at = words.index("size, MB (logarithmic)")
+    assert any(re.fullmatch(r"[\d.]+", word or "") for word in words[at - 1 : at])
 
 
 def test_what_loses_too_much_is_no_choice_but_has_a_story() -> None:

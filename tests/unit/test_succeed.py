@@ -88,7 +88,11 @@ def test_worse_is_rejected(make: Callable[..., Bundle], hashed: Hashed, timed: A
     assert not found.offered
     assert found.reason.startswith("loses ")
     assert "limit 0.5" in found.reason
-    assert [one.code for one in found.reasons] == ["loses_on_validation", "scores"]
+    codes = ["loses_on_validation", "validation_scores", "scores"]
+    assert [one.code for one in found.reasons] == codes
+    loss, decided = (one.values for one in found.reasons[:2])
+    assert decided["score_current"] - decided["score"] == pytest.approx(loss["points"], abs=0.11)
+    assert f"on validation photos accuracy {decided['score']:.1f} %, the current" in found.reason
     assert found.reasons[0].values["limit"] == 0.5
     assert f"{found.reasons[0].values['points']:.2f} points" in found.reason
     assert found.comparison is not None

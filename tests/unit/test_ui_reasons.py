@@ -25,6 +25,7 @@ ROW = Row(
     "new", "onnx", "int8", "m", "macro_f1", score=91.26, drop=0.1, drop_low=-1.0, drop_high=2.5,
     latency_ms=3.0, speedup_float=1.0,
 )  # fmt: skip
+WORSE = replace(ROW, val_drop=32.2, val_score=43.54, val_score_reference=75.7)
 LIMITS = Limits(0.5)
 HOSTILE = "<b>*x*</b>"
 
@@ -59,6 +60,7 @@ def all_reasons(bundle: Bundle) -> list[Reason]:
         words.too_few(3, 10),
         words.slower(1.5),
         *against,
+        *words.judged(ROW, WORSE, objection(WORSE, LIMITS), 14, 0, LIMITS)[1:2],
         *words.judged(ROW, ROW, None, 14, 1, LIMITS),
         *words.judged(ROW, replace(ROW, proven=True), None, 14, 0, LIMITS),
     ]

@@ -259,6 +259,18 @@ def test_compare_shows_the_table(fake: Fake) -> None:
     shown = text_of(open_screen("compare", lang="ko").run())
     for part in (HOSTILE, "91.5", "1.6 (-1.8 … 6.0)", "3.8\u00a0MB", "0.8 ms", "정확도 낮음"):
         assert part in shown
+    assert "번갈아 잰 시간의 비율" in shown, "a ratio isn't the quotient of the two times"
+    row |= {"drop": -0.01, "drop_low": -30.7, "drop_high": -0.04}
+    shown = text_of(open_screen("compare").run())
+    assert "0.0 (-30.7 … 0.0)" in shown
+    assert "-0.0" not in shown
+
+
+def test_compare_shows_the_score_that_the_gate_found(fake: Fake) -> None:
+    """A compressed bundle has none of a training of its own."""
+    fake.models.append(model("e" * 32, "offered", score=None, scores={"score": 63.57}))
+    fake.models.append(model("f" * 32, "offered", score=None, scores=None))
+    assert "63.6" in text_of(open_screen("compare").run())
 
 
 def test_compare_says_that_a_table_is_gone(fake: Fake) -> None:

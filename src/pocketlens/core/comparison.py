@@ -32,7 +32,8 @@ class Row:
     Attributes:
         drop: float score minus this score on the test images, in points; `drop_low` and
             `drop_high` bound its 95 % interval.
-        val_drop: the same on the validation images, by which variants are chosen.
+        val_drop: the same on the validation images, by which variants are chosen; `val_score` and
+            `val_score_reference` are the two scores that it is the difference of.
         drop_unseen: points that may be lost although no test image got worse, since there are
             few; 0 where the interval tells, and where both are one network.
         proven: `drop_high` and `drop_unseen` are within the limit.
@@ -65,6 +66,8 @@ class Row:
     drop_high: float | None = None
     drop_unseen: float | None = None
     val_drop: float | None = None
+    val_score: float | None = None
+    val_score_reference: float | None = None
     proven: bool = False
     loss: float | None = None
     size_bytes: int | None = None
@@ -143,7 +146,9 @@ class Parity:
         largest, mean: absolute difference of logits, over photos and classes.
         scale: the largest absolute logit of the first, which the differences are to be seen
             against.
-        cosine: of both logit vectors of a photo, the smallest over the photos.
+        cosine: of all logits of the first row, as one vector, and all of the second. Not photo by
+            photo: where a photo lies between two classes all its logits are near zero, and
+            rounding alone turns so short a vector about.
         agreement: percent of the photos with the same answer: of several labels, all the same.
         disagreeing: names of photos with another answer, the first 20.
     """

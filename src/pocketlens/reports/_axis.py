@@ -34,6 +34,9 @@ def logarithmic(low: float, high: float, start: float, end: float) -> Axis:
     factors = (1, 2, 5) if b - a < 3 else (1,)
     values = [factor * 10.0**decade for decade in decades for factor in factors]
     ticks = tuple((v, f"{v:,.10g}") for v in values if low <= v <= high)
+    if not ticks:  # all values lie between two round ones
+        middle = math.sqrt(low * high)
+        ticks = ((middle, f"{middle:,.3g}"),)
     return Axis(lambda v: start + (math.log10(v) - a) / (b - a) * (end - start), ticks)
 
 

@@ -171,6 +171,12 @@ COLUMNS: Final = (
     ),
 )  # fmt: skip
 
+#: Stands beside a table that has ratios: they are not the quotient of the latencies next to them.
+_RATIOS: Final = (
+    "Ratios of speed are of times measured in turns in the same rounds, so that a busy machine "
+    "disturbs both alike; they can differ from the quotient of two medians."
+)
+
 #: What fits a terminal and a README.
 COMPACT: Final = ("name", "runtime", "score", "drop", "size", "latency", "speedup_float", "verdict")
 
@@ -179,6 +185,12 @@ def columns(*keys: str) -> list[Column]:
     """The columns of these keys, in this order."""
     known = {column.key: column for column in COLUMNS}
     return [known[key] for key in keys]
+
+
+def ratios_note(rows: Sequence[Row]) -> str:
+    """What ratios of speed are of; empty where none is shown."""
+    ratios = [r for row in rows for r in (row.speedup, row.speedup_float)]
+    return _RATIOS if any(r not in (None, 1.0) for r in ratios) else ""
 
 
 def score_title(rows: Sequence[Row]) -> str:

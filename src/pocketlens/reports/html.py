@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 from pocketlens.core.comparison import Comparison
 from pocketlens.reports import _format, _scatter, _scores, _sections
-from pocketlens.reports._columns import COLUMNS, score_title
+from pocketlens.reports._columns import COLUMNS, ratios_note, score_title
 from pocketlens.reports._headline import headline
 from pocketlens.reports._page import page
 from pocketlens.reports._shapes import shape
 
 EXTRA = ""
 
-#: Runtime stands below the name, the reason below the verdict; the rest are columns.
+#: Runtime stands below the name, the reason below the verdict; the rest are columns of a second
+#: table, since all together are wider than a screen.
 _FIRST = ("verdict", "score", "drop", "proven", "size", "latency", "speedup_float", "speedup")
 
 
@@ -39,7 +40,8 @@ def render(comparison: Comparison, config: Config | None = None) -> str:
         headline=headline(comparison),
         tiles=_sections.tiles(comparison),
         rows=rows,
-        columns=[by_key[key] for key in (*_FIRST, *rest)],
+        tables=[[by_key[key] for key in keys] for keys in (_FIRST, rest)],
+        ratios=ratios_note(rows),
         all_columns=COLUMNS,
         score_title=score_title(rows),
         pictures=[

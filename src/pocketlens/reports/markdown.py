@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from pocketlens.core.comparison import Comparison
-from pocketlens.reports._columns import compact_table
+from pocketlens.reports._columns import compact_table, ratios_note
 from pocketlens.reports._headline import headline
 from pocketlens.reports._machine import machine_line
 
@@ -31,6 +31,8 @@ def render(comparison: Comparison, config: Config | None = None) -> str:
         lines.append(_line(cells))
     if any(row.noisy for row in rows):
         lines += ["", "~ the machine was too noisy to rank by this figure"]
+    if note := ratios_note(rows):
+        lines += ["", note]
     if line := machine_line(comparison.machine):
         lines += ["", escape(line)]
     return "\n".join(lines) + "\n"

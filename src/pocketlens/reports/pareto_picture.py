@@ -15,11 +15,19 @@ from pocketlens.reports._headline import headline
 
 EXTRA = ""
 
-_WIDTH, _HEIGHT = 980, 420
-_LEFT, _TOP, _BOTTOM, _GAP = 60, 40, 70, 70
+_WIDTH, _HEIGHT = 980, 445
+_LEFT, _TOP, _BOTTOM, _GAP = 60, 40, 95, 70
 _PANEL: Final = (_WIDTH - _LEFT - _GAP - 20) // 2
 #: Scores further below the best than this share of all are drawn at the panel's lower edge.
 _SHOWN: Final = 12.0
+
+_BEST, _FRONT, _BEATEN, _REJECTED = "#0063a6", "#2a6f4e", "#777", "#b23b3b"
+_COLOURS: Final = {
+    _BEST: "best",
+    _FRONT: "may be shipped, and none beats it",
+    _BEATEN: "another one beats it",
+    _REJECTED: "rejected",
+}
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,7 @@ def render(comparison: Comparison, config: Config | None = None) -> str:
             )
         ):
             parts += _panel(_LEFT + panel * (_PANEL + _GAP), title, of, rows, best)
+        parts += _legend(rows, best)
     else:
         parts.append(f'<text x="{_LEFT}" y="{_TOP}">nothing could be measured</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
@@ -88,16 +97,42 @@ def _panel(
     for row in sorted(rows, key=lambda row: row in best):
         a, b = place(row)
         sunk = ", below the picture" if (row.score or 0.0) < low else ""
+        if sunk:
+            parts.append(f'<path d="M{a} {b + 9}v10m-4 -5l4 5l4 -5" fill="none" stroke="#555"/>')
         name = f.one_line(row.name, 60)
         told = escape(f"{name}: {f.number(row.score)} %, {of(row):.3g} {title}{sunk}")
-        colour = "#b23b3b" if f.is_rejected(row) else "#2a6f4e" if row in best else "#777"
+        radius = 8 if row.verdict == "best" else 5
         parts.append(
-            f'<circle cx="{a}" cy="{b}" r="5" fill="{colour}"><title>{told}</title></circle>'
+            f'<circle cx="{a}" cy="{b}" r="{radius}" fill="{_colour(row, best)}">'
+            f"<title>{told}</title></circle>"
         )
-        if row in best:
+        if row in best or row.verdict == "best":
             below = any(abs(a - other) < 110 and abs(b - 9 - at) < 14 for other, at in taken)
             at = b + 18 if below else b - 9
             taken.append((a, at))
             anchor = "end" if a > left + 0.6 * _PANEL else "start"
             parts.append(f'<text x="{a}" y="{at}" text-anchor="{anchor}">{escape(name)}</text>')
+    return parts
+
+
+def _colour(row: Row, best: list[Row]) -> str:
+    if f.is_rejected(row):
+        return _REJECTED
+    if row.verdict == "best":
+        return _BEST
+    return _FRONT if row in best else _BEATEN
+
+
+def _legend(rows: list[Row], best: list[Row]) -> list[str]:
+    """What the colours say, and the arrow where there is one; nothing that isn't drawn."""
+    used = {_colour(row, best) for row in rows}
+    found = [(colour, text) for colour, text in _COLOURS.items() if colour in used]
+    parts, at = [], _LEFT + 6
+    for colour, text in found:
+        parts.append(f'<circle cx="{at}" cy="{_HEIGHT - 8}" r="5" fill="{colour}"/>')
+        parts.append(f'<text x="{at + 10}" y="{_HEIGHT - 4}">{text}</text>')
+        at += 34 + 6 * len(text)
+    scores = [row.score or 0.0 for row in rows]
+    if min(scores) < max(scores) - _SHOWN:
+        parts.append(f'<text x="{at}" y="{_HEIGHT - 4}">↓ score below the picture</text>')
     return parts

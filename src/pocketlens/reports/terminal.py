@@ -8,7 +8,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Final
 
 from pocketlens.core.comparison import Comparison, Row
-from pocketlens.reports._columns import Column, compact_table
+from pocketlens.reports._columns import Column, compact_table, ratios_note
 from pocketlens.reports._format import VERDICTS, is_rejected, number, one_line, ordered
 from pocketlens.reports._headline import headline
 from pocketlens.reports._machine import machine_line
@@ -145,4 +145,6 @@ def _reasons(rows: list[Row]) -> list[str]:
             lines.append(f"{mark} {one_line(row.name, 60)}: {one_line(row.reason, 300)}")
     if any(row.noisy for row in rows):
         lines.append("~ the machine was too noisy to rank by this figure")
+    if note := ratios_note(rows):
+        lines.append(note)
     return lines

@@ -224,6 +224,8 @@ def _table(shrunk: Comparison | None, found: Succession, name: str) -> Compariso
     made = found.comparison
     if made is not None:
         made = replace(made, data={**made.data, "name": name})
+    if shrunk is not None and not found.offered:
+        shrunk = _without_best(shrunk, found)
     if shrunk is None or made is None:
         table = shrunk or made
         return None if table is None else replace(table, data={**table.data, "name": name})
@@ -236,7 +238,7 @@ def _table(shrunk: Comparison | None, found: Succession, name: str) -> Compariso
     # Its drop is counted from the best of the search, on the photos that neither learnt from.
     there = replace(
         row,
-        verdict="ok",
+        verdict="ok" if found.offered else "best",
         reason="answers now",
         drop=_negative(new.drop),
         drop_low=_negative(new.drop_high),
@@ -250,6 +252,26 @@ def _table(shrunk: Comparison | None, found: Succession, name: str) -> Compariso
         data={**shrunk.data, "name": name},
         notes=(*shrunk.notes, *made.notes[:-1], note),
     )
+
+
+def _without_best(shrunk: Comparison, found: Succession) -> Comparison:
+    """The search's table where the gate rejected the model that was the best of it."""
+    new = None
+    if found.comparison is not None:
+        new = next(row for row in found.comparison.rows if row.name == NEW)
+    rows = [
+        replace(
+            row,
+            # Without a comparison it could not be judged.
+            verdict="failed" if new is None else new.verdict,
+            reason=f"the best of the search, but rejected against the model that answers now: "
+            f"{found.reason}",
+        )
+        if row.verdict == "best"
+        else row
+        for row in shrunk.rows
+    ]
+    return replace(shrunk, rows=tuple(rows))
 
 
 def _negative(points: float | None) -> float | None:

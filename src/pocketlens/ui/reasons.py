@@ -40,4 +40,4 @@ def _shown(language: Language, name: str, value: Any) -> str:
         return ", ".join(f"{key}: {number}" for key, number in value.items())
     if isinstance(value, list):
         return ", ".join(map(str, value))
-    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+    return f"{value:z.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)

@@ -7,7 +7,7 @@ from typing import Final
 
 from pocketlens.core.bundle import Bundle
 from pocketlens.core.comparison import Row
-from pocketlens.core.gate import Limits, Reason
+from pocketlens.core.gate import Limits, Reason, metric_words
 from pocketlens.core.text import count_of, one_line
 
 _MAX_NAMED: Final = 5
@@ -62,7 +62,7 @@ def judged(
     """
     assert current.score is not None
     assert new.score is not None
-    name = new.metric.replace("_", " ").replace("macro f1", "macro F1").replace("map", "mAP")
+    name = metric_words(new.metric)
     values = {
         "metric": new.metric,
         "score": round(new.score, 1),
@@ -76,7 +76,8 @@ def judged(
         f"{num} test photos",
     )
     if against is not None:
-        return against, figures
+        decided = _validation_scores(new) if against.code == "loses_on_validation" else ()
+        return against, *decided, figures
     if new.proven:
         text = f"a loss is surely within the limit of {limits.max_drop:g} points"
         sure = Reason("loss_within_limit", {"limit": limits.max_drop}, text)
@@ -89,6 +90,22 @@ def judged(
     noun = "class" if num_added == 1 else "classes"
     more = Reason("more_classes", {"num": num_added}, f"it knows {num_added} {noun} more")
     return figures, sure, more
+
+
+def _validation_scores(new: Row) -> tuple[Reason, ...]:
+    """The scores that decided, where validation photos did; none where they aren't known."""
+    if new.val_score is None or new.val_score_reference is None:
+        return ()
+    values = {
+        "metric": new.metric,
+        "score": round(new.val_score, 1),
+        "score_current": round(new.val_score_reference, 1),
+    }
+    text = (
+        f"on validation photos {metric_words(new.metric)} {new.val_score:.1f} %, the current model "
+        f"{new.val_score_reference:.1f} %"
+    )
+    return (Reason("validation_scores", values, text),)
 
 
 def sentence(reasons: Sequence[Reason], *, offered: bool) -> str:

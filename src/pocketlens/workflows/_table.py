@@ -211,9 +211,12 @@ def _row(
     ref, test = reference.test, scores.test
     drops = paired_drops(ref.scored, test.scored, units=ref.examples.units)
     drop = drops[metric]
-    val_drop = None
+    val_drop = val_score = val_before = None
     if reference.val is not None and scores.val is not None:
         val_drop = drop_of(metric, reference.val, scores.val)
+        val_before, val_score = (
+            float(metrics.score(metric, one.scored)[0]) for one in (reference.val, scores.val)
+        )
     model = bundle.manifest.model
     differs = metrics.largest_difference(ref.scored, test.scored)
     is_export = _is_export(bundle, origin)
@@ -232,6 +235,8 @@ def _row(
         # The float model in another runtime needs no photos to be known.
         drop_unseen=0.0 if is_export and not mismatch else drop.unseen,
         val_drop=val_drop,
+        val_score=val_score,
+        val_score_reference=val_before,
         loss=metrics.loss(test.scored),
         size_bytes=bundle.size_bytes,
         params=model.get("params"),

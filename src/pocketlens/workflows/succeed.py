@@ -137,8 +137,12 @@ def succeed(
         with_latency(_row(NEW, made, tested.current, tested.new, chosen), timings[NEW]),
     ]
     if val is not None:
-        lost = metrics.score(chosen, val.current.scored) - metrics.score(chosen, val.new.scored)
-        rows[1] = replace(rows[1], val_drop=float(lost[0]))
+        before, after = (
+            float(metrics.score(chosen, one.scored)[0]) for one in (val.current, val.new)
+        )
+        rows[1] = replace(
+            rows[1], val_drop=before - after, val_score=after, val_score_reference=before
+        )
     rows[1], against = _judged(rows[1], timings, limits)
     offered = rows[1].verdict == "ok"
     reasons = judged(rows[0], rows[1], against, len(tested.new.scored), len(added), limits)

@@ -49,7 +49,7 @@ def _models(models: Json) -> None:
             f"{model['runtime']} {model['precision']}",
             text.size(model["size_bytes"]),
             model["num_classes"],
-            _number(model.get("score"), "{:.1f}"),
+            _number(_score(model), "{:.1f}"),
         )
         for model in models["models"]
     ]
@@ -95,6 +95,7 @@ def _comparison(comparison_id: str) -> None:
     text.table(
         [_row(row) for row in rows], header=[raw(name) for name in header], name=raw("comparison")
     )
+    st.caption(t("ratios"))
     try:
         picture = client().picture(f"/v1/comparisons/{comparison_id}/pareto.svg")
         st.image(picture.decode("utf-8"), alt=raw("pareto_alt"), width="stretch")
@@ -112,9 +113,9 @@ def _comparison(comparison_id: str) -> None:
 
 def _row(row: Mapping[str, Any]) -> tuple[str, ...]:
     low, high = row.get("drop_low"), row.get("drop_high")
-    drop = _number(row.get("drop"), "{:.1f}")
+    drop = _number(row.get("drop"), "{:z.1f}")
     if low is not None and high is not None:
-        drop += f" ({low:.1f} … {high:.1f})"
+        drop += f" ({low:z.1f} … {high:z.1f})"
     return (
         str(row["name"]),
         f"{row['runtime']} {row['precision']}",
@@ -125,6 +126,13 @@ def _row(row: Mapping[str, Any]) -> tuple[str, ...]:
         say_of(language(), "verdict", row.get("verdict")) or str(row.get("verdict") or ""),
         str(row.get("reason") or ""),
     )
+
+
+def _score(model: Mapping[str, Any]) -> float | None:
+    """On test photos: of its own training, else what the gate found of it."""
+    own = model.get("score")
+    found: float | None = (model.get("scores") or {}).get("score") if own is None else own
+    return found
 
 
 def _number(value: float | None, form: str) -> str:

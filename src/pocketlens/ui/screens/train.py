@@ -147,7 +147,7 @@ def _figures(scores: Mapping[str, Any], before: str = "") -> list[tuple[str, str
         if isinstance(value, Mapping):
             rows += _figures(value, f"{before}{name}.")
         elif isinstance(value, float):
-            rows.append((before + name, f"{value:.2f}"))
+            rows.append((before + name, f"{value:z.2f}"))
         elif value is not None and not isinstance(value, list):
             rows.append((before + name, str(value)))
     return rows

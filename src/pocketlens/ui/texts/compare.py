@@ -50,6 +50,12 @@ TEXTS: Final = {
     "verdict_failed": ("failed", "실패"),
     "verdict_skipped": ("skipped", "건너뜀"),
     "verdict_reference": ("reference", "기준"),
+    "ratios": (
+        "“So many times as long” is a ratio of times measured in turns in the same rounds, so that "
+        "a busy machine disturbs both alike; it can differ from the quotient of two medians.",
+        "'몇 배'는 같은 회차에서 번갈아 잰 시간의 비율입니다. 컴퓨터가 바쁠 때의 영향을 양쪽이 "
+        "똑같이 받게 하려는 것으로, 두 중앙값을 나눈 값과 다를 수 있습니다.",
+    ),
     "pareto_alt": (
         "Picture: score of each model against its time a photo; the table says the same in figures",
         "그림: 모델별 점수와 사진당 시간. 같은 내용이 표에 숫자로 있습니다",

@@ -48,6 +48,10 @@ TEXTS: Final = {
         "{metric}: {score} %, today's model {score_current} %, on the same {num_test} test photos.",
         "{metric}: 새 모델 {score} %, 현재 모델 {score_current} %. 같은 시험 사진 {num_test}장 기준입니다.",
     ),
+    "gate_validation_scores": (
+        "On validation photos: {metric} {score} %, today's model {score_current} %.",
+        "검증 사진 기준 {metric}: 새 모델 {score} %, 현재 모델 {score_current} %.",
+    ),
     "gate_loss_within_limit": (
         "A loss is surely within the limit of {limit} points.",
         "점수가 떨어져도 한도 {limit}점 안이라는 것이 확실합니다.",
