@@ -24,7 +24,7 @@ _SHOWN: Final = 12.0
 _BEST, _FRONT, _BEATEN, _REJECTED = "#0063a6", "#2a6f4e", "#777", "#b23b3b"
 _COLOURS: Final = {
     _BEST: "best",
-    _FRONT: "may be shipped, and none beats it",
+    _FRONT: "none beats it",
     _BEATEN: "another one beats it",
     _REJECTED: "rejected",
 }
