@@ -76,7 +76,8 @@ def test_screens(browser: Browser, url: str, lang: str, dark: bool, width: int) 
             expect(page.get_by_role("heading", level=1)).to_be_visible()
             is_settled(page)
             assert not scrolls_sideways(page)
-            assert page.evaluate("document.documentElement.lang") == lang
+            # A script of the page sets it, which may run after the screen is drawn.
+            expect(page.locator("html")).to_have_attribute("lang", lang)
             ink = page.evaluate("getComputedStyle(document.querySelector('.stApp')).color")
             assert (ink == "rgb(230, 238, 238)") == dark
             words = page.locator("body").inner_text()
