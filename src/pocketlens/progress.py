@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 T = TypeVar("T")
+
+#: Seconds between two lines where nobody watches a bar: in a log, or through a pipe.
+LINE_EVERY_S: Final = 30.0
 
 _is_hidden: ContextVar[bool] = ContextVar("is_hidden", default=False)
 
@@ -23,7 +27,10 @@ class Advance(Protocol):
 
 @contextmanager
 def bar(text: str, total: int | None) -> Iterator[Advance]:
-    """A progress bar with the time left; on a stderr that is no terminal, nothing moves."""
+    """A progress bar with the time left; on a stderr that is no terminal, a line now and then."""
+    if not is_terminal():
+        yield _lines(text, total)
+        return
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -43,13 +50,31 @@ def bar(text: str, total: int | None) -> Iterator[Advance]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True, disable=not is_terminal()) as p:
+    with Progress(*columns, console=console, transient=True) as p:
         task = p.add_task(text, total=total)
 
         def advance(steps: int = 1, text: str | None = None) -> None:
             p.update(task, advance=steps, description=text)
 
         yield advance
+
+
+def _lines(text: str, total: int | None) -> Advance:
+    """Says how far it is every `LINE_EVERY_S` seconds, so that a log shows that it goes on."""
+    began = last = time.monotonic()
+    done, label = 0, text
+
+    def advance(steps: int = 1, text: str | None = None) -> None:
+        nonlocal last, done, label
+        done, label = done + steps, text or label
+        now = time.monotonic()
+        if _is_hidden.get() or now - last < LINE_EVERY_S or done == total:
+            return
+        last = now
+        of = "" if total is None else f" of {total:,}"
+        say(f"{label}: {done:,}{of}, {now - began:.0f} s so far")
+
+    return advance
 
 
 def track(items: Iterable[T], text: str, total: int | None = None) -> Iterator[T]:

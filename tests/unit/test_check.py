@@ -38,7 +38,11 @@ def test_good_data(data):
         "num_samples": 24,
         "num_classes": 2,
         "class_counts": {"a": 12, "b": 12},
+        "class_counts_by_part": {},
         "splits": {"train": 16, "val": 4, "test": 4},
+        "splits_of_training": {"train": 16, "val": 4, "test": 4},
+        "num_groups": 0,
+        "split_groups": "across",
         "sizes": result.to_dict()["sizes"],
         "problems": [],
     }
@@ -158,8 +162,48 @@ def test_sizes_and_imbalance(data):
     found = kinds(check(read_dataset(data)))
     assert found["extreme_shape"].examples == ("c/long.png: 400x40",)
     assert found["tiny_photo"].examples == ("c/tiny.png: 20x20",)
-    assert found["imbalance"].examples == ("c: 2 of at most 72",)
+    assert found["imbalance"].examples == ("c: 2 of at most 72", "b: 12 of at most 72")
     assert found["tiny_class"].examples == ("c: 2",)
+
+
+def test_imbalance_is_that_of_the_training_part(tmp_path):
+    counts = {("train", "a"): 30, ("train", "b"): 5, ("test", "a"): 2, ("test", "b"): 22}
+    for i, ((part, name), number) in enumerate(counts.items()):
+        for j in range(number):
+            photo(tmp_path / part / name / f"{j}.png", 100 * i + j)
+    result = check(read_dataset(tmp_path))
+    assert kinds(result)["imbalance"].examples == ("b: 5 of at most 30",)
+    given = result.to_dict()
+    assert given["class_counts_by_part"] == {"train": {"a": 30, "b": 5}, "test": {"a": 2, "b": 22}}
+    assert given["splits"] == {"train": 35, "val": 0, "test": 24}
+    used = given["splits_of_training"]
+    assert used["train"] + used["val"] == 35
+    assert used["val"] > 0
+    lines = describe(result).splitlines()
+    assert next(line for line in lines if "train" in line).split() == ["all", "train", "test"]
+    assert next(line for line in lines if line.startswith("  b")).split() == ["b", "27", "5", "22"]
+    told = next(line for line in lines if line.startswith("a training uses"))
+    assert f"{used['val']} of the training part are set aside to validate" in told
+
+
+def test_small_boxes_are_not_called_photos(tmp_path):
+    photo(tmp_path / "x.png", 0, size=(200, 100))
+    boxes = [Box(0, 0, 50, 50), Box(5, 5, 26, 20), Box(50, 0, 60, 60)]
+    data = make_dataset(tmp_path, "test", [Sample("x.png", ("a",), box=box) for box in boxes])
+    found = kinds(check(data))
+    assert "tiny_photo" not in found
+    assert found["tiny_box"].examples == ("x.png: the box 5,5,26,20, 26x20",)
+
+
+def test_groups_are_told_of(data, tmp_path):
+    none = check(read_dataset(data))
+    assert none.to_dict()["num_groups"] == 0
+    assert "groups: none recognised" in describe(none)
+    for i in range(6):
+        photo(tmp_path / "fabrics" / f"g{i // 2}" / "ab"[i % 2] / f"{i}.png", i)
+    some = check(read_dataset(tmp_path / "fabrics"))
+    assert some.to_dict()["num_groups"] == 3
+    assert "groups: 3 recognised; each stays in one part" in describe(some)
 
 
 def test_class_names(tmp_path):  # Data sets 12

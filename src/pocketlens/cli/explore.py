@@ -51,6 +51,7 @@ def run(
     seed
         Of that choice, of clusters and of the samples shown.
     """
+    from pocketlens.core.text import count_of
     from pocketlens.workflows.explore import explore
 
     result = explore(
@@ -69,7 +70,12 @@ def run(
         print(found.to_json(), end="")
         return
     counted = found.data
-    print(f"{counted['num_samples']} samples of {counted['num_classes']} classes")
+    groups = f"{counted['num_groups']} groups" if counted["num_groups"] else "no groups recognised"
+    kinds = count_of(counted["num_classes"], "class", "classes")
+    print(f"{count_of(counted['num_samples'], 'sample')} of {kinds}, {groups}")
+    if found.imbalance is not None:
+        where = " of the training part" if found.class_counts_by_part else ""
+        print(f"largest class by smallest{where}: {found.imbalance:.1f} : 1")
     if found.neighbours is not None:
         near = found.neighbours
         print(f"{near.verdict} ({near.balanced_accuracy:.0f} % by neighbours, no training)")

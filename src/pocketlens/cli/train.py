@@ -30,7 +30,7 @@ def run(
     Leaves the float bundle in OUT, and history, curves, confusion matrix, split and checkpoints
     in OUT.run.
 
-    Example: `pocketlens train photos/ --out runs/a --model mobilenetv3_small_100 --epochs 10`
+    Example: `pocketlens train photos/ --out runs/a --epochs 10`
 
     Parameters
     ----------
@@ -40,10 +40,13 @@ def run(
     keep_split
         Earlier bundle whose photos keep their part of the split.
     """
+    from pocketlens.progress import say
     from pocketlens.workflows.train import train as train_workflow
 
+    dataset = reading.read(data)
+    say("training keeps exact copies of a photo in one part; `pocketlens check` finds near copies")
     bundle = train_workflow(
-        reading.read(data),
+        dataset,
         out=out,
         config=train,
         keep_split=keep_split,

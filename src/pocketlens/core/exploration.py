@@ -7,7 +7,9 @@ sense for the data, or could not be computed, is `null`, and `notes` say why.
 - `data`: `name, format, task, num_samples, num_classes, num_looked_at` (the sample that all but
   the counts rest on), `num_unlabelled`, `num_groups`
 - `class_names`: class -> what people call it, where the data tells (classes may be codes)
-- `class_counts`: name -> samples; `imbalance`: largest by smallest class (empty ones not counted)
+- `class_counts`: name -> samples; `class_counts_by_part`: part -> name -> samples, where the data
+  names parts; `imbalance`: largest by smallest class, of the training part where there are parts
+  (empty ones not counted)
 - `unreadable[]`: `filename, reason`
 - `photo_sizes`, `box_sizes`: `num, width, height` (each `min, median, max`), `common[]` (`width,
   height, count`), `sides` (shorter side), `shapes` (width by height) and `shares` (of the photo
@@ -172,6 +174,7 @@ class Exploration:
     photo_sizes: Sizes | None = None
     box_sizes: Sizes | None = None
     class_names: Mapping[str, str] = field(default_factory=dict)
+    class_counts_by_part: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     unreadable: tuple[Mapping[str, str], ...] = ()
     labels_per_photo: tuple[Bin, ...] | None = None
     co_occurrence: tuple[Together, ...] | None = None

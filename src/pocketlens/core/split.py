@@ -138,11 +138,11 @@ def make_split(
         if num_groups and groups == "across":
             notes.append(f"the data's own parts divide {num_groups} groups")
         if not {"val", "test"} <= {sample.part for sample in samples}:
-            notes.append("validation is carved from the training part")
             pool = [i for i, part in enumerate(parts) if part in ("train", "val")]
             for i in pool:  # earlier choices stay, the layout's `train` is open to both
                 parts[i] = kept[i]
             _assign(samples, identities, parts, pool, CARVED, seed, groups)
+            notes.append(_set_aside(samples, [parts[i] for i in pool]))
     else:
         _assign(samples, identities, parts, range(len(parts)), FRACTIONS, seed, groups)
     found: dict[Part, tuple[str, ...]] = {
@@ -197,6 +197,17 @@ def _use_given(samples: Sequence[Sample], parts: list[Part | None]) -> None:
     for i, sample in enumerate(samples):
         part = sample.part or "train"
         parts[i] = parts[i] or (val if part == "val" else part)
+
+
+def _set_aside(samples: Sequence[Sample], pool: Sequence[Part | None]) -> str:
+    """What became of a training part out of which validation was taken."""
+    what = "boxes" if any(sample.box for sample in samples) else "photos"
+    as_test = all(sample.part != "test" for sample in samples)
+    return (
+        f"{pool.count('val')} of the {len(pool)} {what} of the training part are set aside for "
+        "validation, since the data names "
+        + ("no test part: its validation part is the test" if as_test else "no validation part")
+    )
 
 
 def _conflicts(samples: Sequence[Sample], identities: Sequence[str]) -> list[str]:

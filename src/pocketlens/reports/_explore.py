@@ -54,6 +54,7 @@ def render(found: Exploration, pictures: Pictures) -> str:
         title=headline(found),
         lead=lead(found),
         tiles=tiles(found),
+        parts=tuple(found.class_counts_by_part.items()),
         classes=bars([Bin(n, c) for n, c in _by_count(found)], found.data["num_samples"]),
         charts=_charts(found),
         marks=_plane.MARKS,
@@ -119,12 +120,13 @@ def tiles(found: Exploration) -> list[Tile]:
     """The figures of the headline."""
     data = found.data
     detail = f"{data['num_classes']:,} {'labels' if found.is_multi_label else 'classes'}"
-    if data["num_groups"]:
-        detail += f", {data['num_groups']:,} groups"
+    groups = f"{data['num_groups']:,} groups" if data["num_groups"] else "no groups recognised"
+    detail += f", {groups}"
     tiles = [Tile(thing(found).capitalize(), f"{data['num_samples']:,}", detail)]
     if found.imbalance is not None:
         many = found.imbalance >= 1.5
         words = "largest class by smallest" if many else "the classes are about equally large"
+        words += ", to train on" if found.class_counts_by_part else ""
         figure = (
             f"{found.imbalance:.{0 if found.imbalance >= 10 else 1}f}".removesuffix(".0") + " : 1"
         )

@@ -75,7 +75,8 @@ def take_steps(run: Run, epoch: int, workers: Workers, advance: Advance) -> None
             workers.step_took(time.perf_counter() - step_began)
             progress.workers = workers.chosen
         step_began, kept_before = time.perf_counter(), job.photos.num_kept
-        text = f"epoch {epoch + 1}/{config.epochs} loss {np.mean(progress.losses):.3f}"
+        done = f"epoch {epoch + 1}/{config.epochs}, step {number + 1}/{run.num_steps}"
+        text = f"{done}, loss {np.mean(progress.losses):.3f}"
         advance(1, text)
     if waiting:
         learner.step(config)

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from pocketlens.core.dataset import Box, Dataset, Problem, Sample, photo_of
+from pocketlens.core.dataset import PARTS, Box, Dataset, Problem, Sample, photo_of
 from pocketlens.core.exclusion import Excluded
 from pocketlens.core.problems import Findings
 from pocketlens.measures.duplicates import connected, near_duplicates, same
@@ -18,7 +18,8 @@ from pocketlens.measures.photos import Photos
 MIN_SIDE: Final = 32
 MAX_ASPECT: Final = 4.0
 MIN_CLASS: Final = 10
-MAX_IMBALANCE: Final = 10.0
+#: Beyond it a network that never names the smallest class still looks good by its accuracy.
+MAX_IMBALANCE: Final = 4.0
 #: Of the photo's height: a box beyond it rarely shows one thing among others.
 MAX_BOX_HEIGHT: Final = 0.9
 
@@ -49,18 +50,20 @@ _NEAR: Final = {
 }
 _DIVIDED: Final = {
     "group_leak": "groups that the data divides between parts; the test may flatter",
-    "unknown_test_class": "classes that are tested but never trained; they can't be recognised",
+    "unknown_test_class": "classes of the validation or test part that the training part lacks; "
+    "they are not learnt, so they can't be recognised",
 }
 _SIZES: Final = {
     "tiny_photo": f"photos with a side below {MIN_SIDE} pixels; little can be seen in them",
-    "extreme_shape": f"photos more than {MAX_ASPECT:g} times as long as wide; cropping to a square "
-    "loses most of them, use pad or stretch",
+    "tiny_box": f"boxes with a side below {MIN_SIDE} pixels; little can be seen in what is cut out",
+    "extreme_shape": f"photos, or boxes, more than {MAX_ASPECT:g} times as long as wide; "
+    "cropping to a square loses most of them, use pad or stretch",
 }
 _CLASSES: Final = {
     "single_class": "there is one class only, nothing to tell apart; add photos of another",
     "tiny_class": f"classes with fewer than {MIN_CLASS} samples; their scores will be a guess",
-    "imbalance": f"classes with less than 1/{MAX_IMBALANCE:g} of the samples of the largest; "
-    "add photos, and look at macro F1 rather than accuracy",
+    "imbalance": f"classes with less than 1/{MAX_IMBALANCE:g} of the largest one's samples to "
+    "train on; add photos, and look at macro F1 rather than accuracy",
     "similar_class_names": "class names that differ only by case, spaces or Unicode form; "
     "merge them if they mean the same",
 }
@@ -231,29 +234,44 @@ def odd_sizes(dataset: Dataset, photos: Photos) -> list[Problem]:
     for sample in dataset.samples:
         size = photos.size(sample.path) if sample.box is None else sample.box[2:]
         width, height = size
-        text = f"{sample.path}: {width:g}x{height:g}"
+        place = "" if sample.box is None else f" the box {sample.box},"
+        text = f"{sample.path}:{place} {width:g}x{height:g}"
         if min(size) < MIN_SIDE:
-            findings.add("tiny_photo", text)
+            findings.add("tiny_photo" if sample.box is None else "tiny_box", text)
         if max(size) > MAX_ASPECT * min(size):
             findings.add("extreme_shape", text)
     return findings.problems()
 
 
 def classes(dataset: Dataset) -> list[Problem]:
-    """Too few, too unequal, or too similarly named classes."""
+    """Too few, too unequal, or too similarly named classes.
+
+    Unequal are those of the training part, where the data has parts: nothing else is learnt from.
+    """
     findings = Findings(_CLASSES)
     counts = dataset.class_counts()
+    trained = counts_by_part(dataset).get("train", counts)
     if len(counts) == 1 and dataset.task == "single_label":
         findings.add("single_class", next(iter(counts)))
-    largest = max(counts.values(), default=0)
+    largest = max(trained.values(), default=0)
     for name, count in sorted(counts.items(), key=lambda item: item[1]):
         if count < MIN_CLASS:
             findings.add("tiny_class", f"{name}: {count}")
-        if count * MAX_IMBALANCE < largest:
+    for name, count in sorted(trained.items(), key=lambda item: item[1]):
+        # A class without any is told of as never learnt.
+        if count * MAX_IMBALANCE < largest and (count or not counts[name]):
             findings.add("imbalance", f"{name}: {count} of at most {largest}")
     for names in _look_alikes(counts):
         findings.add("similar_class_names", " / ".join(map(ascii, names)))
     return findings.problems()
+
+
+def counts_by_part(dataset: Dataset) -> dict[str, dict[str, int]]:
+    """Part -> class -> samples, of the parts that the data itself names; else empty."""
+    if all(sample.part in (None, "train") for sample in dataset.samples):
+        return {}
+    parts = {part: [s for s in dataset.samples if (s.part or "train") == part] for part in PARTS}
+    return {part: dataset.subset(own).class_counts() for part, own in parts.items() if own}
 
 
 def _look_alikes(names: Iterable[str]) -> list[list[str]]:

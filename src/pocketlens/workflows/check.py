@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pocketlens.core.dataset import PARTS, Box, Dataset, Problem, identity
+from pocketlens.core.dataset import PARTS, Box, Dataset, Problem, SplitGroups, identity
 from pocketlens.core.decode import MAX_PIXELS
 from pocketlens.core.directory import expand
 from pocketlens.core.errors import DataError, UserError
@@ -28,6 +28,10 @@ class CheckResult:
         num_samples: labelled photos or boxes, those that can't be used included.
         splits: usable samples a part: as the data's layout says, else what 70:15:15 gives.
         splits_given: whether the layout says it.
+        part_counts: part -> class -> usable samples, where the layout says it.
+        training: samples a part as a training takes them; empty where nothing can be divided.
+        num_groups: different groups (a patient, a fabric); 0: none were recognised.
+        split_groups: `across`: each group stays in one part; `inside`: each is divided.
         sizes: `width` and `height` of the photos, upright, in pixels: least, median, largest.
         excluded: what `--exclude-to` writes.
     """
@@ -41,6 +45,10 @@ class CheckResult:
     sizes: Mapping[str, tuple[float, float, float]]
     problems: tuple[Problem, ...]
     excluded: tuple[Excluded, ...]
+    part_counts: Mapping[str, Mapping[str, int]]
+    training: Mapping[str, int]
+    num_groups: int
+    split_groups: SplitGroups
 
     @property
     def num_classes(self) -> int:
@@ -55,7 +63,11 @@ class CheckResult:
             "num_samples": self.num_samples,
             "num_classes": self.num_classes,
             "class_counts": dict(self.class_counts),
+            "class_counts_by_part": {k: dict(v) for k, v in self.part_counts.items()},
             "splits": dict(self.splits),
+            "splits_of_training": dict(self.training),
+            "num_groups": self.num_groups,
+            "split_groups": self.split_groups,
             "sizes": {name: list(values) for name, values in self.sizes.items()},
             "problems": [problem.to_dict() for problem in self.problems],
         }
@@ -98,7 +110,7 @@ def check(
     copies, excluded = _findings.copies(kept, identities)
     near, leaking = _findings.near_copies(kept, photos)
     given = any(sample.part in ("val", "test") for sample in usable)
-    splits, split_problems = _splits(kept, identities, given=given, seed=seed)
+    splits, training, split_problems = _splits(kept, identities, given=given, seed=seed)
     problems = (
         *_findings.unusable(faults),
         *dataset.problems,
@@ -130,21 +142,26 @@ def check(
         sizes=_findings.sizes(kept, photos),
         problems=problems,
         excluded=left_out,
+        part_counts=_findings.counts_by_part(kept),
+        training=training,
+        num_groups=len({sample.group for sample in usable} - {None}),
+        split_groups=dataset.split_groups or "across",
     )
 
 
 def describe(result: CheckResult) -> str:
     """The result as plain text for a terminal."""
     counts = result.class_counts
-    width = min(40, max(len(one_line(name)) for name in counts))
-    digits = len(str(max(counts.values())))
     kind = "one label each" if result.task == "single_label" else "any number of labels each"
-    lines = [f"{result.num_samples} samples of {len(counts)} classes ({result.format}, {kind})", ""]
+    of = f"{count_of(result.num_samples, 'sample')} of {count_of(len(counts), 'class', 'classes')}"
+    lines = [f"{of} ({result.format}, {kind})", ""]
+    lines += [*_class_table(result), ""]
     lines += [
-        f"  {one_line(name)[:width]:<{width}}  {count:>{digits}}" for name, count in counts.items()
+        f"split ({'as given' if result.splits_given else '70:15:15'}): {_parts(result.splits)}"
     ]
-    parts = ", ".join(f"{name} {count}" for name, count in result.splits.items())
-    lines += ["", f"split ({'as given' if result.splits_given else '70:15:15'}): {parts}", ""]
+    if result.training and result.training != result.splits:
+        lines.append(f"a training uses: {_parts(result.training)}{_carved(result)}")
+    lines += [_groups(result), ""]
     sizes = (
         f"{name} {low:g} to {high:g}, median {mid:g}"
         for name, (low, mid, high) in result.sizes.items()
@@ -161,6 +178,53 @@ def describe(result: CheckResult) -> str:
     return "\n".join(lines)
 
 
+def _class_table(result: CheckResult) -> list[str]:
+    """A line a class: its samples, and those of each part where the data names parts."""
+    counts, by_part = result.class_counts, result.part_counts
+    columns = {**({"all": counts} if by_part else {"": counts}), **by_part}
+    width = min(40, max(len(one_line(name)) for name in counts))
+    widths = [max(len(part), len(str(max(of.values())))) for part, of in columns.items()]
+    rows = [(one_line(name)[:width], [str(of[name]) for of in columns.values()]) for name in counts]
+    if by_part:
+        rows.insert(0, ("", list(columns)))
+    return [
+        f"  {name:<{width}}  " + "  ".join(f"{v:>{w}}" for v, w in zip(cells, widths, strict=True))
+        for name, cells in rows
+    ]
+
+
+def _parts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{part} {count}" for part, count in counts.items())
+
+
+def _carved(result: CheckResult) -> str:
+    """What a training does with the parts that the data names."""
+    given, used = result.splits, result.training
+    if given["val"] and given["test"]:
+        return ""
+    told = f"{used['val']} of the training part are set aside to validate"
+    return f" ({told}; val is used to test)" if given["val"] else f" ({told})"
+
+
+def _groups(result: CheckResult) -> str:
+    """Whether anything keeps related photos together."""
+    if not result.num_groups:
+        return (
+            "groups: none recognised (a folder above the class folders, or a column of a table, "
+            "keeps photos of one patient or thing in one part)"
+        )
+    what = (
+        "each is divided between the parts"
+        if result.split_groups == "inside"
+        else (
+            "each is kept whole as the data's own parts have it"
+            if result.splits_given
+            else "each stays in one part"
+        )
+    )
+    return f"groups: {result.num_groups} recognised; {what}"
+
+
 def _once(entries: Iterable[Excluded]) -> Iterable[Excluded]:
     """The first entry of each sample."""
     found: dict[tuple[str, Box | None], Excluded] = {}
@@ -171,16 +235,18 @@ def _once(entries: Iterable[Excluded]) -> Iterable[Excluded]:
 
 def _splits(
     dataset: Dataset, identities: list[str], *, given: bool, seed: int
-) -> tuple[dict[str, int], list[Problem]]:
-    """Samples a part, and what stands in the way of dividing them."""
+) -> tuple[dict[str, int], dict[str, int], list[Problem]]:
+    """Samples a part, as a training takes them too, and what stands in the way of dividing."""
     problems: list[Problem] = []
     found: Counter[str] = Counter()
+    used: dict[str, int] = {}
     try:
         split = make_split(dataset.samples, identities, seed=seed, groups=dataset.split_groups)
         part_of = split.part_of()
         found.update(part_of[key] for key in identities if key in part_of)
+        used = {part: len(getattr(split, part)) for part in PARTS}
     except DataError as error:
         problems.append(Problem("cannot_split", str(error), 1))
     if given:
         found = Counter(sample.part or "train" for sample in dataset.samples)
-    return {part: found[part] for part in PARTS}, problems
+    return {part: found[part] for part in PARTS}, used, problems

@@ -111,11 +111,13 @@ def explore(
         notes,
     )
     mean, places = _look_closely(dataset, found, extractor, seed)
+    by_part = _findings.counts_by_part(dataset)
     exploration = Exploration(
         data=_describe(dataset, usable),
         class_counts=dataset.class_counts(),
         class_names=_names(dataset),
-        imbalance=counts.imbalance(dataset.class_counts()),
+        class_counts_by_part=by_part,
+        imbalance=counts.imbalance(by_part.get("train", dataset.class_counts())),
         samples=places,
         photo_sizes=counts.sizes([photos.size(path) for path in dict.fromkeys(_paths(usable))]),
         box_sizes=_box_sizes(usable, photos),

@@ -167,10 +167,11 @@ TEXTS: Final = {
         "학습과 시험으로 나뉜 묶음",
     ),
     "found_unknown_test_class": (
-        "classes that are tested but never trained",
-        "시험에만 있고 학습에는 없는 종류",
+        "classes of the validation or test part that are never trained",
+        "검증이나 시험에만 있고 학습에는 없는 종류",
     ),
     "found_tiny_photo": ("very small photos; little can be seen in them", "아주 작은 사진"),
+    "found_tiny_box": ("very small boxes; little can be seen in them", "아주 작은 상자"),
     "found_extreme_shape": ("very long or very wide photos", "매우 길거나 넓은 사진"),
     "found_single_class": (
         "There is one class only; add photos of another.",
