@@ -13,16 +13,20 @@ help: ## show this list
 environment: ## make .venv, or bring it up to date
 	@PYTHON="$(PYTHON)" sh scripts/environment.sh
 
-demo: environment ## train on photos of solar cells, shrink, prove (about 10 minutes)
+demo: environment ## train on photos of solar cells, shrink, prove (2 cores: 4 to 7 minutes after installation)
+	@echo "demo: trains, shrinks and compares; 4 to 7 minutes on 2 cores"
 	@$(RUN) examples/solar_cells.py
 
 demo/run/best: | environment
+	@echo "making the demo first: 4 to 7 minutes on 2 cores"
 	@$(RUN) examples/solar_cells.py
 
 serve: environment demo/run/best ## serve the demo's model over HTTP (makes the demo first, where there is none)
+	@echo "starting the service…"
 	@$(RUN) -m pocketlens serve demo/run/best --home demo/home
 
 page: environment ## the web page over what `make serve` serves; start it in another terminal
+	@echo "starting the page…"
 	@$(RUN) -m pocketlens ui
 
 test: environment ## all tests but the slow ones

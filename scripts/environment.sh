@@ -79,7 +79,7 @@ if [ -z "${POCKETLENS_VENV_CACHE:-}" ]; then
     if [ ! -f "$stamp" ] || ! .venv/bin/python -c '' >/dev/null 2>&1 ||
         [ "$(.venv/bin/python -VV 2>&1)" != "$("$python" -VV 2>&1)" ] || grep -q over "$stamp"; then
         rm -rf .venv
-        say "making .venv with $("$python" -V) (a few minutes and several GB the first time)"
+        say "installing into .venv with $("$python" -V): about 3 minutes and 8 GB, the first time only"
         "$python" -m venv .venv
     else
         say "bringing .venv up to date"

@@ -26,6 +26,16 @@ FAMILIES: Final = (
 )  # fmt: skip
 
 
+#: What a person calls the plugins of a family, where its name is another word.
+_CALLED: Final = {
+    "datasets": "data formats",
+    "models": "model families",
+    "compression": "compression methods",
+    "maps": "map methods",
+    "reports": "report formats",
+}
+
+
 @dataclass(frozen=True)
 class Plugin:
     """What `pocketlens plugins` tells of one."""
@@ -51,7 +61,8 @@ def load(family: str, name: str) -> Any:
         UserError: there is none of this name.
     """
     if name not in names(family):
-        raise UserError(f"no {name!r} among the {family}: choose from {', '.join(names(family))}")
+        what = _CALLED.get(family, family)
+        raise UserError(f"no {name!r} among the {what}: choose from {', '.join(names(family))}")
     return importlib.import_module(f"pocketlens.{family}.{name.replace('-', '_')}")
 
 

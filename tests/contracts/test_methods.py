@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import pocketlens as pl
 from pocketlens import plugins
+from pocketlens.cli import run
 from pocketlens.core.bundle import Bundle, read_bundle
 from pocketlens.core.errors import UserError
 from support.installed import to_test
@@ -132,6 +134,32 @@ def test_weights_have_a_scale_for_each_channel(
 def test_without_photos_it_says_which_flags(tiny_onnx: Bundle, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--data .* --calibration"):
         pl.compress(tiny_onnx, method="onnx-static", out=tmp_path / "x")
+
+
+def test_other_photos_are_refused_before_anything_is_made(
+    tiny: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in tiny.manifest.classes:
+        (tmp_path / "other" / name).mkdir(parents=True)
+        Image.new("RGB", (40, 40), (len(name), 9, 9)).save(tmp_path / "other" / name / "1.png")
+    with pytest.raises(UserError, match=r"none of the photos in .*other is one that"):
+        pl.compress(tiny, method="onnx-static", data=tmp_path / "other", out=tmp_path / "x")
+    assert "exported first" not in capsys.readouterr().err
+    assert not (tmp_path / "x.run").exists()
+
+
+def test_compress_tells_sizes_and_what_is_next(
+    tiny_onnx: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "small"
+    assert (
+        run(["compress", str(tiny_onnx.path), "--method", "onnx-dynamic", "--out", str(out)]) == 0
+    )
+    told = capsys.readouterr()
+    before, after = (bundle.size_bytes / 1e6 for bundle in (tiny_onnx, read_bundle(out)))
+    assert f"{before:.2f} MB before, {after:.2f} MB now" in told.err
+    assert f"pocketlens compare {tiny_onnx.path} {out}" in told.err
+    assert told.out.strip() == str(out)
 
 
 def test_calibration_photos_are_never_scored(photos: Path, tmp_path: Path) -> None:

@@ -237,7 +237,7 @@ def test_config_file_and_flags(
         (["train", ".", "--out", "o", "--epochs", "0"], "--epochs must be at least 1"),
         (["compress", ".", "--method", "magic", "--out", "o"], "no manifest.json"),
         (["predict", "."], "--out"),
-        (["fit", ".", "--out", "o", "--config", "no.yaml"], "no.yaml can't be read"),
+        (["fit", ".", "--out", "o", "--config", "no.yaml"], "no.yaml can't be read: No such file"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_2(

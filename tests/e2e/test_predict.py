@@ -18,6 +18,8 @@ from pocketlens.cli import run
 from pocketlens.core.bundle import Bundle, write_bundle
 from pocketlens.core.dataset import Box
 from pocketlens.core.errors import MissingExtraError, UserError
+from pocketlens.core.tally import Tally
+from pocketlens.reports._predictions import tiles
 from support.fake import fake_imported, mean_network
 from support.page import Page
 from support.videos import write_video
@@ -92,6 +94,38 @@ def test_with_truth(bundle: Bundle, photos: Path, tmp_path: Path) -> None:
     assert "87.5 % of 8 answers are right" in page.text
     assert str(tmp_path) not in page.text, "a page is passed on"
     assert all(image["alt"] for image in page.all("img"))
+
+
+def test_truth_that_has_none_of_the_images_says_how_they_are_matched(
+    bundle: Bundle, photos: Path, tmp_path: Path
+) -> None:
+    copy = photo(tmp_path / "few" / "copy.png", 20)
+    with pytest.raises(UserError, match="matched by their paths") as caught:
+        pl.predict(bundle, tmp_path / "few", out=tmp_path / "p", truth=photos)
+    assert f"such as {copy}:" in str(caught.value)
+    assert str(photos / "dark") in str(caught.value)
+
+
+def test_the_card_of_mistakes_says_how_many_lie_under_unsure() -> None:
+    tally = Tally("single_label", 9, 9, 2, states={"wrong": 1, "unsure": 6, "right": 2})
+    wrong = next(tile for tile in tiles(tally) if tile.label == "Wrong")
+    assert (wrong.figure, wrong.detail) == (
+        "7", "of 9 whose truth is known; 6 of them unsure, and shown there"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("number", "drawn", "told"),
+    [("2", 2, "2 overlays drawn (--overlays all"), ("100", 8, "8 overlays drawn\n")],
+)
+def test_all_is_offered_where_some_were_drawn(
+    number: str, drawn: int, told: str, bundle: Bundle, photos: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    words = ["predict", str(bundle.path), str(photos), "--out", str(tmp_path / "p")]
+    assert run([*words, "--overlays", number]) == 0
+    assert told in capsys.readouterr().out
+    assert len(list((tmp_path / "p" / "overlays").iterdir())) == drawn
 
 
 def test_truth_alone_predicts_its_photos(bundle: Bundle, photos: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from pocketlens.core.explained import Explanations, Look, Moved, Row, Source
 from pocketlens.core.preprocess import Preprocess
 from pocketlens.explain import heat
 from pocketlens.explain.fonts import Fonts
+from pocketlens.explain.lettering import wrapped
 from pocketlens.explain.moved import aligned, correlation, overlap, quartiles, share_within
 from pocketlens.reports import _maps
 from pocketlens.runtimes import torch as torch_runtime
@@ -113,6 +114,11 @@ def test_predict_draws_maps(
     for row in maps["rows"]:
         Image.open(tmp_path / "out" / "maps" / row["picture"]).load()
     assert json.loads((tmp_path / "out" / "config.json").read_text())["maps"]["method"]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "2 photos with their maps lie" in page
+    for row in maps["rows"]:
+        assert f'href="maps/{row["picture"]}"' in page
+    assert "4x4 cells only" in page
     assert run([*words, "--overwrite", "--maps", "2"]) == 2
     assert "add --gradcam" in capsys.readouterr().err
     int8 = ["predict", str(pair[1].path), str(folder), "--out", str(tmp_path / "b"), "--gradcam"]
@@ -120,7 +126,9 @@ def test_predict_draws_maps(
     assert "eigencam or occlusion" in capsys.readouterr().err
     assert not (tmp_path / "b").exists()
     assert run(int8) == 0
-    assert "EigenCAM at seen_q" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "EigenCAM at seen_q" in told
+    assert "warning: Maps of int8 have 4x4 cells only" in told
 
 
 def test_explain_on_the_command_line(
@@ -128,7 +136,11 @@ def test_explain_on_the_command_line(
 ) -> None:
     words = ["explain", *(str(b.path) for b in pair), "--images", str(folder)]
     assert run([*words, "--out", str(tmp_path / "out")]) == 0
-    assert "int8: correlation 1.00, overlap of the strongest fifth" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "int8: correlation 1.00, overlap of the strongest fifth" in told.out
+    assert "Maps of int8 have 4x4 cells only" in told.err
+    notes = json.loads((tmp_path / "out" / "maps.json").read_text())["notes"]
+    assert any("Maps of int8 have 4x4 cells only" in note for note in notes)
     assert run([*words, "--out", str(tmp_path / "b"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["schema"] == 1
 
@@ -196,6 +208,18 @@ def test_names_of_any_script_are_cut_to_their_panel() -> None:
         pixels = np.asarray(made)
         assert made.width == 2 * 64 + 3 * 10
         assert (pixels[80:, 74:84] == pixels[-1, -1]).all(), "nothing is written into the gap"
+
+
+def test_a_long_truth_takes_two_lines() -> None:
+    fonts = Fonts([].append)
+    text = "true: K-000013 a name of some length"
+    first, second = wrapped(fonts, text, 13, 176)
+    assert f"{first.text} {second.text}" == text
+    assert max(first.width, second.width) <= 176
+    assert [line.text for line in wrapped(fonts, "true: a", 13, 176)] == ["true: a"]
+    unbroken = wrapped(fonts, "x" * 300, 13, 176)
+    assert len(unbroken) == 2
+    assert all(line.width <= 176 for line in unbroken)
 
 
 def test_an_interval_of_a_mean() -> None:

@@ -49,6 +49,8 @@ def test_load(folder: Path) -> None:
     for name in ("nothing", "_helper", "wooden_crate", "../x", ""):
         with pytest.raises(UserError, match=r"choose from .*wooden-crate"):
             plugins.load("datasets", name)
+    with pytest.raises(UserError, match="no 'magic' among the compression methods: choose"):
+        plugins.load("compression", "magic")
 
 
 @pytest.mark.parametrize("family", plugins.FAMILIES)

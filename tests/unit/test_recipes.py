@@ -26,7 +26,13 @@ from pocketlens.training.config import TrainConfig
 from pocketlens.training.freezing import set_training
 from pocketlens.training.mixing import Batch, mix
 from pocketlens.training.optimize import learning_rate, make_optimizer, momentum, set_rates
-from pocketlens.training.sampling import augmented, class_counts, epoch_order, occurrences
+from pocketlens.training.sampling import (
+    augmented,
+    check_augmented,
+    class_counts,
+    epoch_order,
+    occurrences,
+)
 from support.tiny import CONFIG
 
 TINY = replace(CONFIG, epochs=2)
@@ -210,6 +216,9 @@ def test_only_some_classes_are_augmented() -> None:
     assert augmented(MANY, TrainConfig(augment_only=("b",))).sum() == 9
     with pytest.raises(UserError, match="'z'"):
         augmented(ONE, TrainConfig(augment_only=("z",)))
+    with pytest.raises(UserError, match=r"'z'.* there are a, b, c"):
+        check_augmented(TrainConfig(augment_only=("c", "z")), ("a", "b", "c"))
+    check_augmented(TrainConfig(augment_only=("minority",)), ("a", "b", "c"))
     assert class_counts(MANY).tolist() == [99, 9]
 
 

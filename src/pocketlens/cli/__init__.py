@@ -168,7 +168,8 @@ def _take_config(words: list[str]) -> tuple[list[str], dict[str, Any] | None]:
         with open(path, encoding="utf-8") as file:
             settings = yaml.safe_load(file)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"the configuration {path} can't be read: {error}") from error
+        reason = (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())
+        raise UserError(f"the configuration {path} can't be read: {reason}") from error
     if settings is None:
         return left, None
     if not isinstance(settings, dict):

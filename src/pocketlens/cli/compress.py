@@ -55,7 +55,9 @@ def run(
     options
         The method's own options.
     """
+    from pocketlens.progress import say
     from pocketlens.workflows.compress import compress
+    from pocketlens.workflows.open import as_bundle
 
     result = compress(
         bundle,
@@ -69,5 +71,10 @@ def run(
         resume=resume,
         overwrite=overwrite,
         **options,
+    )
+    before = as_bundle(bundle).size_bytes / 1e6
+    say(
+        f"{before:.2f} MB before, {result.size_bytes / 1e6:.2f} MB now; what it lost and how fast "
+        f"it is: pocketlens compare {bundle} {out} --data {data or 'PHOTOS'} --out {out}-compared"
     )
     print(result.path)

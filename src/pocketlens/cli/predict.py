@@ -9,7 +9,7 @@ from cyclopts import Parameter, validators
 
 from pocketlens.cli._options import Json, MapMethod, Out, Overwrite, Threads, print_json
 from pocketlens.core.errors import UserError
-from pocketlens.core.text import one_line
+from pocketlens.core.text import count_of, one_line
 
 Share = Annotated[float, Parameter(validator=validators.Number(gte=0, lte=1))]
 
@@ -123,8 +123,9 @@ def run(
     if json:
         print_json(result.to_dict())
         return
-    kind = "images" if boxes is None else "rows (boxes, and images without one)"
-    print(f"{result.num_images} {kind}, {result.num_errors} could not be used")
+    number = count_of(result.num_images, "image" if boxes is None else "row")
+    kind = "" if boxes is None else " (boxes, and images without one)"
+    print(f"{number}{kind}, {result.num_errors} could not be used")
     for name, reason in list(result.errors.items())[:10]:
         print(f"  {name}: {reason}")
     if result.num_unsure:
@@ -140,8 +141,11 @@ def run(
             print(f"  {gained} right by the region alone, {lost} by the whole photo alone")
         if told.num_missing:
             print(f"  on {told.num_missing} no region was found")
-    if result.num_overlays and overlays != "all":
-        print(f"{result.num_overlays} overlays drawn (--overlays all draws every photo)")
+    if result.num_overlays:
+        usable = result.num_images - result.num_errors
+        some = overlays == str(result.num_overlays) and result.num_overlays < usable
+        more = " (--overlays all draws every photo)" if some else ""
+        print(f"{count_of(result.num_overlays, 'overlay')} drawn{more}")
     print(out / "predictions.csv")
     print(out / "report.html")
 

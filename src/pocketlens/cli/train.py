@@ -40,13 +40,10 @@ def run(
     keep_split
         Earlier bundle whose photos keep their part of the split.
     """
-    from pocketlens.progress import say
     from pocketlens.workflows.train import train as train_workflow
 
-    dataset = reading.read(data)
-    say("training keeps exact copies of a photo in one part; `pocketlens check` finds near copies")
     bundle = train_workflow(
-        dataset,
+        reading.read(data),
         out=out,
         config=train,
         keep_split=keep_split,

@@ -54,6 +54,23 @@ class Line:
             x += run.font.getlength(run.text)
 
 
+def wrapped(fonts: Fonts, text: str, size: int, widest: float, most: int = 2) -> list[Line]:
+    """A text in up to `most` lines, broken at spaces where there are; only the last is cut."""
+    text = one_line(text)[:400]
+    lines: list[Line] = []
+    while len(lines) < most - 1 and Line(fonts, text, size).width > widest:
+        low, high = 1, len(text)
+        while low < high:
+            middle = (low + high + 1) // 2
+            fits = Line(fonts, text[:middle].rstrip(), size).width <= widest
+            low, high = (middle, high) if fits else (low, middle - 1)
+        space = text.rfind(" ", low // 2, low + 1)
+        low = space if space > 0 else low
+        lines.append(Line(fonts, text[:low].rstrip(), size, widest))
+        text = text[low:].lstrip()
+    return [*lines, Line(fonts, text, size, widest)]
+
+
 def sign(draw: ImageDraw.ImageDraw, x: float, y: float, side: float, state: State) -> None:
     """A white sign in a square: a tick, a cross, a question mark or an exclamation mark."""
     width = max(2, round(side / 7))

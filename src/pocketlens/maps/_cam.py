@@ -39,7 +39,8 @@ def by_gradients(kind: str, bundle: Bundle, _: Session, options: SessionOptions)
             maps_NHW: NDArray[np.float32] = cam(input_tensor=input_NCHW, targets=wanted)
         return np.clip(maps_NHW, 0, 1).astype(np.float32)
 
-    return Mapper(make, target.name, f"{target.height}x{target.width} cells")
+    cells = target.height, target.width
+    return Mapper(make, target.name, "{}x{} cells".format(*cells), cells=cells)
 
 
 def _library() -> tuple[Any, Any]:

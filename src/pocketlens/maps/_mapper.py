@@ -23,12 +23,14 @@ class Mapper:
         layer: where maps are taken; empty if they are taken from answers alone.
         detail: with what settings, for people.
         of_class: whether a map tells of one class; else it is the same for all.
+        cells: of the layer, high and wide; None where maps aren't taken from one.
     """
 
     make: Make
     layer: str = ""
     detail: str = ""
     of_class: bool = True
+    cells: tuple[int, int] | None = None
 
 
 def scaled(map_HW: NDArray[Any], height: int, width: int) -> NDArray[np.float32]:

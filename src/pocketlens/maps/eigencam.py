@@ -34,7 +34,11 @@ def open(bundle: Bundle, session: Session, options: SessionOptions, config: Conf
         given_NCHW = activations.run(inputs)
         return np.stack([scaled(first_component(a), spec.height, spec.width) for a in given_NCHW])
 
-    return Mapper(make, activations.layer, "the same for every class", of_class=False)
+    # What a file's layer leaves of a photo is known for certain only from an answer.
+    grey = np.full((spec.height, spec.width, 3), 128, np.uint8)
+    high, wide = activations.run(np.stack([manifest.input.of(grey, spec)])).shape[2:]
+    detail = f"{high}x{wide} cells, the same for every class"
+    return Mapper(make, activations.layer, detail, of_class=False, cells=(high, wide))
 
 
 def first_component(activations_CHW: NDArray[np.float32]) -> NDArray[np.float32]:

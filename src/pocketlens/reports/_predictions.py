@@ -50,6 +50,22 @@ class Shot:
     picture: str
 
 
+@dataclass(frozen=True)
+class Shown:
+    """The maps that lie beside the page.
+
+    Attributes:
+        number: photos with maps; `how`: method, layer and cells in a line.
+        coarse: what to keep in mind of few cells, or empty.
+        first: a few of the files with their photos' names and small pictures.
+    """
+
+    number: int
+    how: str
+    coarse: str
+    first: tuple[tuple[str, str, Image.Image], ...]
+
+
 def render(
     tally: Tally,
     pictures: Pictures,
@@ -57,6 +73,7 @@ def render(
     shown: Mapping[str, str],
     settings: Mapping[str, Any],
     num_overlays: int,
+    maps: Shown | None = None,
     regions: RegionTally | None = None,
     pairs: Sequence[tuple[Judged, Image.Image]] = (),
 ) -> str:
@@ -67,6 +84,7 @@ def render(
         shown: class -> what it is called, where it has a name beside its code.
         settings: how the run was done.
         num_overlays: photos in `overlays/`.
+        maps: what there is in `maps/`.
         regions: how the answers to regions differ from those to whole photos, where there are.
         pairs: rows with pictures of both side by side.
     """
@@ -92,6 +110,8 @@ def render(
         image_url=image_url,
         facts=_format.facts({k: v for k, v in settings.items() if v is not None}),
         num_overlays=num_overlays,
+        maps=maps,
+        map_shots=[(f, name, _jpeg(small)) for f, name, small in (maps.first if maps else ())],
         regions=regions,
         region_words="" if regions is None else region_words(regions),
         region_how=settings.get("region"),
@@ -149,7 +169,10 @@ def tiles(tally: Tally) -> list[Tile]:
     found = [Tile("Rows", f"{tally.num_rows:,}", "images, or boxes of images")]
     if tally.num_known:
         wrong = tally.num_known - tally.num_right
-        found.append(Tile("Wrong", f"{wrong:,}", f"of {tally.num_known:,} whose truth is known"))
+        detail = f"of {tally.num_known:,} whose truth is known"
+        if unsure := wrong - tally.number("wrong"):
+            detail += f"; {unsure:,} of them unsure, and shown there"
+        found.append(Tile("Wrong", f"{wrong:,}", detail))
     if answered:
         share = _format.number(100 * tally.number("unsure") / answered, 1)
         found.append(Tile("Unsure", f"{tally.number('unsure'):,}", f"{share} % of the answers"))

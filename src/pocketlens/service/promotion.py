@@ -49,7 +49,7 @@ class Current:
 
 @dataclass(frozen=True)
 class Promotion:
-    """What `promote` did: which model answers now, and which did before."""
+    """What `promote` did: which model answers now, and which one it replaced, if any."""
 
     current: str
     replaced: str | None
@@ -105,7 +105,7 @@ def promote(
     current_model(connection, hold=True)
     now_current = check(connection, model_id, expect=expect)
     if now_current is not None and now_current.model_id == model_id:
-        return Promotion(model_id, model_id)
+        return Promotion(model_id, None)
     done = swap(connection, now_current, model_id, by, now)
     if done is None:
         raise PromotionError("changed_meanwhile", "another model became current at this moment")

@@ -160,7 +160,7 @@ def _work(parts: Parts, heart: Heart, job: Job, stop: threading.Event) -> None:
         if not ending.code:  # else it waits for the sweep, and so for better times
             parts.queue.put(job.id, job.kind)
     else:
-        log.info("job %s: %s %s", job.id, ending.state, ending.code, extra=about)
+        log.info("job %s: %s", job.id, f"{ending.state} {ending.code}".rstrip(), extra=about)
         if job.request.get("files"):
             _drop(parts, job.id)
 

@@ -47,12 +47,28 @@ def occurrences(order: Sequence[int]) -> list[int]:
     return found
 
 
+def check_augmented(config: TrainConfig, classes: Sequence[str]) -> None:
+    """Refuse classes of `--augment-only` that nothing is trained for.
+
+    Raises:
+        UserError: there is one.
+    """
+    named = () if config.augment_only in (None, (MINORITY,)) else config.augment_only or ()
+    if unknown := [name for name in named if name not in classes]:
+        some = ", ".join(classes[:8]) + (" …" if len(classes) > 8 else "")
+        raise UserError(
+            f"--augment-only names {unknown[0]!r}, which is no class that is trained; there are "
+            f"{some}"
+        )
+
+
 def augmented(examples: Examples, config: TrainConfig) -> NDArray[np.bool_]:
     """Whether each sample is augmented: one of the classes named has it; all when none is named.
 
     Raises:
         UserError: a class that nothing is trained for.
     """
+    check_augmented(config, examples.classes)
     if config.augment_only is None:
         return np.ones(len(examples), dtype=np.bool_)
     counts = class_counts(examples)
@@ -60,10 +76,6 @@ def augmented(examples: Examples, config: TrainConfig) -> NDArray[np.bool_]:
         chosen_K = counts < counts.mean()
     else:
         known = {name: k for k, name in enumerate(examples.classes)}
-        if unknown := [name for name in config.augment_only if name not in known]:
-            raise UserError(
-                f"--augment-only names {unknown[0]!r}, which is no class that is trained"
-            )
         chosen_K = np.isin(np.arange(len(known)), [known[name] for name in config.augment_only])
     result: NDArray[np.bool_]
     if examples.truth.ndim == 2:

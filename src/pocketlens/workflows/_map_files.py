@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from PIL import Image
+
 from pocketlens.core.decode import MAX_PIXELS
 from pocketlens.core.directory import write_text
 from pocketlens.core.explained import SCHEMA
@@ -17,10 +19,16 @@ from pocketlens.core.text import one_line, safe_filename
 from pocketlens.explain.fonts import Fonts
 from pocketlens.explain.heat import TOP_SHARE, Panel, enlarged, overlay, side_by_side
 from pocketlens.progress import say, track, warn
+from pocketlens.reports._predictions import Shown
 from pocketlens.workflows.maps import Map, Mapped, Maps
 
 #: Photos from which on a warning says that it takes time and room.
 _MANY: Final = 200
+#: Lists the pictures of a folder.
+LIST: Final = "maps.json"
+#: Pictures on the page of `predict`, and their longer side in pixels.
+_SHOWN: Final = 6
+_SHOWN_SIDE: Final = 480
 #: Side of a panel in pixels.
 SIDE: Final = 320
 
@@ -47,6 +55,8 @@ def write_maps(
         What was done: method, layer, settings, number of photos.
     """
     say(f"maps: {maps.words}")
+    if maps.coarse:
+        warn(maps.coarse)
     if len(named) > _MANY:
         warn(f"drawing maps of {len(named):,} photos; --maps 100 draws the first hundred only")
     folder.mkdir()
@@ -65,12 +75,28 @@ def write_maps(
         "asked": asked, "method": maps.method, "layer": maps.layer, "how": maps.words,
         "num_photos": len(listed),
     }  # fmt: skip
+    if maps.coarse:
+        done["coarse"] = maps.coarse
     values = {"schema": SCHEMA, **done, "bundle_id": maps.bundle.id, "top_share": TOP_SHARE}
     write_text(
-        folder / "maps.json",
+        folder / LIST,
         json.dumps({**values, "rows": listed}, indent=1, ensure_ascii=False) + "\n",
     )
     return done
+
+
+def maps_shown(folder: Path) -> Shown | None:
+    """What the page of `predict` shows of a folder that `write_maps` made; None without one."""
+    if not (folder / LIST).is_file():
+        return None
+    listed = json.loads((folder / LIST).read_text(encoding="utf-8"))
+    first = []
+    for row in listed["rows"][:_SHOWN]:
+        with Image.open(folder / row["picture"]) as picture:
+            small = picture.convert("RGB")
+        small.thumbnail((_SHOWN_SIDE, _SHOWN_SIDE))
+        first.append((row["picture"], os.path.basename(row["filename"]), small))
+    return Shown(listed["num_photos"], listed["how"], listed.get("coarse", ""), tuple(first))
 
 
 def _entry(mapped: Mapped, picture: str) -> dict[str, Any]:

@@ -127,7 +127,13 @@ def gather(
     if truths is None:
         return Inputs(items, known, bool(videos), words, names, boxed)
     if not any(_true_of(item, truths) is not None for item in everything):
-        raise DataError(f"the data of --truth has none of the images, such as {paths[0]}")
+        if not (own := names()):
+            raise DataError("--truth is about photos; frames of a video are in no data set")
+        raise DataError(
+            f"the data of --truth has none of the images, such as {one_line(own[0])}: they are "
+            f"matched by their paths, so name photos of that data (one is "
+            f"{one_line(next(iter(truths)))}), or none, for those of its test part"
+        )
     return Inputs(
         lambda: (item._replace(truth=_true_of(item, truths)) for item in items()),
         known,

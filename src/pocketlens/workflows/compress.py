@@ -94,6 +94,9 @@ def compress(
     chosen = source if teacher is None else _check_teacher(as_bundle(teacher), source)
     data = hashed = None if data is None else as_hashed(data)  # once, for all that needs them
     calibration = None if calibration is None else hash_calibration(calibration)
+    looked_at = any(step.needs_data or step.plugin.NEEDS_CALIBRATION for step in steps)
+    if hashed is not None and calibration is None and looked_at:
+        _check_known(source, hashed)
     call = call_hash(source, steps, chosen, hashed, calibration, choice, scored)
     if resume and (target / MANIFEST).is_file():
         return _complete(target, call)
@@ -152,6 +155,16 @@ def _check_photos(steps: Sequence[Step], data: object, calibration: object) -> N
                 f"{step.method} finds its ranges on photos: pass --data (the photos it was trained "
                 "on) or --calibration (other photos like those it will see)"
             )
+
+
+def _check_known(source: Bundle, data: Hashed) -> None:
+    """Other photos than the bundle's are refused before anything is exported or trained."""
+    split = source.split
+    if split and "train" not in split.parts_of(data.identities):
+        raise UserError(
+            f"none of the photos in {data.dataset.root} is one that {source.path} was trained on; "
+            "pass the same data, or photos by --calibration"
+        )
 
 
 def _complete(target: Path, call: str) -> Bundle:

@@ -113,6 +113,9 @@ def explain_photos(
             Maps(b, predictor, chosen, threads=threads)
             for b, predictor in zip(opened, opener, strict=True)
         ]
+        for coarse in (maps.coarse for maps in all_maps if maps.coarse):
+            warn(coarse)
+            notes.append(coarse)
         made = _Made(folder, Fonts(warn))
         (folder / "maps").mkdir()
         with bar("drawing maps", len(requests)) as advance:

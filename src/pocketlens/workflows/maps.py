@@ -28,6 +28,8 @@ TITLES: Final = {
     "occlusion": "occlusion",
 }  # fmt: skip
 _BATCH: Final = 8
+#: Cells a side below which a map says hardly more than which corner of the photo it was.
+_FEW_CELLS: Final = 5
 #: Where formats put the name of a class.
 _NAME_KEYS: Final = ("name", "dl_name")
 #: Labels of a photo that get a map of their own.
@@ -94,6 +96,19 @@ class Maps:
     def of_class(self) -> bool:
         """Whether a map tells of one class, rather than of the photo."""
         return bool(self._mapper.of_class)
+
+    @property
+    def coarse(self) -> str:
+        """What to keep in mind of maps of very few cells; empty where they have more."""
+        cells = self._mapper.cells
+        if cells is None or min(cells) >= _FEW_CELLS:
+            return ""
+        spec = self.bundle.manifest.preprocess
+        return (
+            f"Maps of {self.bundle.path.name} have {cells[0]}x{cells[1]} cells only: at "
+            f"{spec.width}x{spec.height} pixels its network leaves no more, so a map shows the "
+            "region, not the thing. A larger --image-size in training gives finer maps."
+        )
 
     @property
     def words(self) -> str:

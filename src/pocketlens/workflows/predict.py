@@ -22,7 +22,7 @@ from pocketlens.explain.fonts import Fonts
 from pocketlens.extras import versions
 from pocketlens.progress import track, warn
 from pocketlens.reports._predictions import render
-from pocketlens.workflows._map_files import write_maps
+from pocketlens.workflows._map_files import maps_shown, write_maps
 from pocketlens.workflows._parts import Part
 from pocketlens.workflows._predict_files import Tables
 from pocketlens.workflows._predict_inputs import Inputs, gather
@@ -302,7 +302,7 @@ def _write(run: _Run, folder: Path, threads: int | None, settings: dict[str, Any
     number = drawn.num_written
     text = render(
         run.tally, pictures, shown=shown, settings=settings, num_overlays=number,
-        regions=run.region_tally, pairs=pairs.pictures(),
+        regions=run.region_tally, pairs=pairs.pictures(), maps=maps_shown(folder / "maps"),
     )  # fmt: skip
     write_text(folder / "report.html", text)
 

@@ -27,6 +27,7 @@ from pocketlens.training.job import Job
 from pocketlens.training.loop import train_network
 from pocketlens.training.parallel import check_machine
 from pocketlens.training.resuming import refuse_other_run, refuse_other_settings
+from pocketlens.training.sampling import check_augmented
 from pocketlens.workflows._about import about, interval_of_test
 from pocketlens.workflows._network import check_network
 from pocketlens.workflows._photos import photos_of
@@ -174,6 +175,7 @@ def _train(
     for note in split.notes:
         warn(note)
     classes = trained_classes(dataset, hashed.identities, split)
+    check_augmented(config, classes)  # before weights are loaded
     parts: dict[Part, Examples] = {
         part: make_examples(dataset, hashed.identities, classes, only=frozenset(keys))
         for part, keys in _parts_of(split)
@@ -187,6 +189,8 @@ def _train(
         f"{len(parts['train'])} photos to train on, {len(parts['val'])} to validate, "
         f"{len(parts['test'])} to test; {len(classes)} classes"
     )
+    if test:  # not in each trial of a sweep
+        say("exact copies of a photo are kept in one part; `pocketlens check` finds near copies")
     if untested := parts["test"].untested_classes:
         warn(f"no test sample of {len(untested)} classes, such as {', '.join(untested[:5])}")
     module, manifest = prepare(dataset, classes, config)

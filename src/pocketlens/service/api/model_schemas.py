@@ -91,10 +91,10 @@ class PromoteRequest(BaseModel):
 
 
 class Promoted(BaseModel):
-    """Which model answers now, and which did before."""
+    """Which model answers now, and which one it replaced."""
 
     current: str
-    replaced: str | None
+    replaced: str | None = Field(description="null: this model answered already.")
 
 
 class ComparisonListed(BaseModel):
