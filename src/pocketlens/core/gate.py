@@ -3,8 +3,8 @@
 The drop on validation images must be at most the limit. Test images, used once, reject when even
 the lower end of the drop's interval exceeds it. A variant is proven when the upper end is within
 it, and there are enough test images for a loss beyond it to be seen. It may not be slower than
-the float model in its fastest runtime; where the machine was too noisy to tell, what looked slower
-is not rejected for it, and not the best either.
+the float model in its fastest runtime; where the measurement can't tell them apart, what looked
+slower is not rejected for it, and not the best either.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def judge(row: Row, limits: Limits, *, hidden: bool = False) -> Row:
     """The row with its verdict and the reason for it; `failed` and `skipped` rows stay.
 
     Args:
-        hidden: noise hides whether it is slower than the float model in its fastest runtime; then
-            it is not rejected as slower.
+        hidden: its latency can't be told from that of the float model in its fastest runtime;
+            then it is not rejected as slower.
     """
     if row.verdict in UNJUDGED:
         return row
@@ -81,7 +81,7 @@ def judge(row: Row, limits: Limits, *, hidden: bool = False) -> Row:
     if reason is not None and reason.code == "slower_than_float" and (hidden or row.noisy):
         if hidden:
             verdict = "ok"
-        told = "within the scatter of a noisy machine" if hidden else "beyond the scatter"
+        told = "within the scatter of the measurement" if hidden else "beyond the scatter"
         reason = reason._replace(text=f"{reason.text}, {told}")
     bounds = (row.drop_high, row.drop_unseen or 0.0)
     proven = verdict != "failed" and all(b is not None and b <= limits.max_drop for b in bounds)
@@ -185,8 +185,7 @@ def choose(
     )
 
     def hidden(row: Row) -> bool:
-        noisy = row.noisy or (fastest is not None and fastest.noisy)
-        return noisy and fastest is not None and fastest.name in row.ties
+        return fastest is not None and fastest.name in row.ties
 
     judged = [judge(row, limits, hidden=hidden(row)) for row in rows]
     judged = [
@@ -195,7 +194,7 @@ def choose(
         else row
         for row in judged
     ]
-    # A passing row with a reason looked slower, by a noisy measurement: it isn't chosen by that.
+    # A passing row with a reason looked slower, if within the scatter: it isn't chosen by that.
     passing = [
         row
         for row in judged
