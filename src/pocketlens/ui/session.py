@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -121,6 +121,24 @@ def told() -> Iterator[None]:
         st.error(trouble(error))
 
 
+def one_of(label: str, options: Mapping[str, str], *, key: str) -> str:
+    """One of some ways, by its key; the first until the reader takes another.
+
+    Args:
+        options: keys, and what the reader sees of them.
+        key: of the choice, which lives as long as the session.
+    """
+    return st.segmented_control(
+        label,
+        list(options),
+        default=next(iter(options)),
+        format_func=lambda name: options[name],
+        key=key,
+        required=True,
+        persist_state="session",
+    )
+
+
 def ask(path: str, **query: object) -> Any:
     """GET as JSON; None, and the reason on the page, where the service refuses."""
     with told():
@@ -141,4 +159,4 @@ def job_of(job_id: str) -> Json:
 
 
 __all__ = ["ENDED", "Options", "Unreachable", "ask", "client", "job_of", "kept", "language"]
-__all__ += ["options", "raw", "reason", "recent", "said", "t", "told", "trouble"]
+__all__ += ["one_of", "options", "raw", "reason", "recent", "said", "t", "told", "trouble"]

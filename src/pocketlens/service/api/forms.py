@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import IO, Any, Final
 
 from fastapi import Request
@@ -146,3 +146,15 @@ async def read_form(request: Request) -> Form:
 
 def _refuse(name: str) -> Any:
     raise ValueError(name)
+
+
+def form_body(schema: dict[str, Any], *, text: Sequence[str]) -> dict[str, Any]:
+    """A route's form, for the OpenAPI document.
+
+    Args:
+        schema: of its parts.
+        text: parts that come as text, which tools would send as JSON otherwise.
+    """
+    encoding = {name: {"contentType": "text/plain"} for name in text}
+    form = {"schema": schema, "encoding": encoding}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": form}}}

@@ -12,7 +12,7 @@ from pocketlens.ui.client import File, Json
 from pocketlens.ui.follow import follow
 from pocketlens.ui.photos import TYPES, shown
 from pocketlens.ui.screens import _answer
-from pocketlens.ui.session import client, kept, raw, reason, t, told
+from pocketlens.ui.session import client, kept, one_of, raw, reason, t, told
 from pocketlens.ui.show import plain
 
 #: Runs whose photos and answers a session keeps in memory.
@@ -48,15 +48,7 @@ def show() -> None:
 def _choose() -> list[File]:
     """Photos from files or the camera; the camera is asked for only when it is chosen."""
     sources = {"files": raw("source_files"), "camera": raw("source_camera")}
-    source = st.segmented_control(
-        raw("source"),
-        list(sources),
-        default="files",
-        format_func=lambda name: sources[name],
-        key="source",
-        required=True,
-        persist_state="session",
-    )
+    source = one_of(raw("source"), sources, key="source")
     if source == "camera":
         taken = st.camera_input(raw("camera_label"))
         return [("camera.jpg", taken.getvalue())] if taken else []

@@ -12,7 +12,19 @@ from pocketlens.ui.client import File, Json, Problem
 from pocketlens.ui.follow import follow
 from pocketlens.ui.photos import TYPES
 from pocketlens.ui.screens._confirm import confirmed
-from pocketlens.ui.session import ask, client, kept, language, raw, reason, recent, said, t, told
+from pocketlens.ui.session import (
+    ask,
+    client,
+    kept,
+    language,
+    one_of,
+    raw,
+    reason,
+    recent,
+    said,
+    t,
+    told,
+)
 from pocketlens.ui.words import say_of
 
 _BARS: Final = 30
@@ -55,15 +67,7 @@ def show() -> None:
 def _add(name: str) -> None:
     st.subheader(raw("add_title"), anchor=False)
     ways = {"photos": raw("add_photos"), "zip": raw("add_zip")}
-    way = st.segmented_control(
-        raw("add_how"),
-        list(ways),
-        default="photos",
-        format_func=lambda way: ways[way],
-        key="way",
-        required=True,
-        persist_state="session",
-    )
+    way = one_of(raw("add_how"), ways, key="way")
     # A new key empties the chooser after its files were added.
     turn = kept("teach").setdefault("turn", 0)
     if way == "zip":

@@ -7,74 +7,65 @@ from typing import Final, get_args
 
 from pocketlens.core.dataset import Box, Task
 from pocketlens.datasets._photos import Labels
-from pocketlens.service.api.forms import Form
+from pocketlens.service.api.forms import Form, form_body
 from pocketlens.service.api.problems import Problem
 from pocketlens.service.api.routes.predictions import is_box
 from pocketlens.service.marks import Mark
 
-BODY: Final = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "images": {
-                            "type": "array",
-                            "items": {"type": "string", "format": "binary"},
-                            "description": "Photos, each with its entry in `labels`.",
-                        },
-                        "labels": {
-                            "type": "string",
-                            "contentMediaType": "application/json",
-                            "description": "A JSON list with an entry for each image: a text, or "
-                            "a list of texts where photos have any number of labels.",
-                            "example": '["scratch", "dent"]',
-                        },
-                        "boxes": {
-                            "type": "string",
-                            "contentMediaType": "application/json",
-                            "description": "A JSON list with an entry for each image: null, or "
-                            "[x, y, width, height] in pixels of the upright photo.",
-                            "example": "[null, [10, 20, 200, 150]]",
-                        },
-                        "archive": {
-                            "type": "string",
-                            "format": "binary",
-                            "description": "A zip in place of `images`: folders named after their "
-                            "classes, AI-Hub's JSON files, or YOLO's label files with photos.",
-                        },
-                        "classes": {
-                            "type": "string",
-                            "contentMediaType": "application/json",
-                            "description": "A JSON list of the names of YOLO's class numbers, "
-                            "where the archive has no data.yaml or classes.txt.",
-                            "example": '["pill", "capsule"]',
-                        },
-                        "read_as": {
-                            "type": "string",
-                            "enum": list(get_args(Labels)),
-                            "default": "boxes",
-                            "description": "Of YOLO data: each box with its label, or each photo "
-                            "with the labels of all its boxes.",
-                        },
-                        "replace": {
-                            "type": "string",
-                            "enum": ["true", "false"],
-                            "default": "false",
-                            "description": "Whether a photo or box that is there with other "
-                            "labels gets the new ones; else it is refused.",
-                        },
-                    },
-                },
-                "encoding": {
-                    name: {"contentType": "text/plain"} for name in ("labels", "boxes", "classes")
-                },
-            }
+BODY: Final = form_body(
+    {
+        "type": "object",
+        "properties": {
+            "images": {
+                "type": "array",
+                "items": {"type": "string", "format": "binary"},
+                "description": "Photos, each with its entry in `labels`.",
+            },
+            "labels": {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "description": "A JSON list with an entry for each image: a text, or "
+                "a list of texts where photos have any number of labels.",
+                "example": '["scratch", "dent"]',
+            },
+            "boxes": {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "description": "A JSON list with an entry for each image: null, or "
+                "[x, y, width, height] in pixels of the upright photo.",
+                "example": "[null, [10, 20, 200, 150]]",
+            },
+            "archive": {
+                "type": "string",
+                "format": "binary",
+                "description": "A zip in place of `images`: folders named after their "
+                "classes, AI-Hub's JSON files, or YOLO's label files with photos.",
+            },
+            "classes": {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "description": "A JSON list of the names of YOLO's class numbers, "
+                "where the archive has no data.yaml or classes.txt.",
+                "example": '["pill", "capsule"]',
+            },
+            "read_as": {
+                "type": "string",
+                "enum": list(get_args(Labels)),
+                "default": "boxes",
+                "description": "Of YOLO data: each box with its label, or each photo "
+                "with the labels of all its boxes.",
+            },
+            "replace": {
+                "type": "string",
+                "enum": ["true", "false"],
+                "default": "false",
+                "description": "Whether a photo or box that is there with other "
+                "labels gets the new ones; else it is refused.",
+            },
         },
-    }
-}
+    },
+    text=("labels", "boxes", "classes"),
+)
 
 
 def marks(form: Form, num: int) -> tuple[list[Mark], Task]:

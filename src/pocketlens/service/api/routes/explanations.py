@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from pocketlens.service.api.access import ServiceDep, UserDep
-from pocketlens.service.api.forms import Form, read_form
+from pocketlens.service.api.forms import Form, form_body, read_form
 from pocketlens.service.api.problems import Problem, problems
 from pocketlens.service.api.room import body_is_gone
 from pocketlens.service.api.routes.predictions import is_box
@@ -20,45 +20,38 @@ from pocketlens.workflows.maps import MapMethod
 router = APIRouter(tags=["explanations"])
 
 _METHODS: Final = get_args(MapMethod)
-_BODY: Final = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["image"],
-                    "properties": {
-                        "image": {
-                            "type": "string",
-                            "format": "binary",
-                            "description": "The photo.",
-                        },
-                        "box": {
-                            "type": "string",
-                            "contentMediaType": "application/json",
-                            "description": "[x, y, width, height] in pixels of the upright photo.",
-                            "example": "[10, 20, 200, 150]",
-                        },
-                        "class_id": {
-                            "type": "integer",
-                            "minimum": 0,
-                            "description": "The class to explain; default: the answer.",
-                        },
-                        "method": {
-                            "type": "string",
-                            "enum": list(_METHODS),
-                            "default": "auto",
-                            "description": "EigenCAM shows what the network looks at, occlusion "
-                            "what speaks for one class; auto takes the first that the model can.",
-                        },
-                    },
-                },
-                "encoding": {"box": {"contentType": "text/plain"}},
-            }
+_BODY: Final = form_body(
+    {
+        "type": "object",
+        "required": ["image"],
+        "properties": {
+            "image": {
+                "type": "string",
+                "format": "binary",
+                "description": "The photo.",
+            },
+            "box": {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "description": "[x, y, width, height] in pixels of the upright photo.",
+                "example": "[10, 20, 200, 150]",
+            },
+            "class_id": {
+                "type": "integer",
+                "minimum": 0,
+                "description": "The class to explain; default: the answer.",
+            },
+            "method": {
+                "type": "string",
+                "enum": list(_METHODS),
+                "default": "auto",
+                "description": "EigenCAM shows what the network looks at, occlusion "
+                "what speaks for one class; auto takes the first that the model can.",
+            },
         },
-    }
-}
+    },
+    text=("box",),
+)
 
 
 @router.post(

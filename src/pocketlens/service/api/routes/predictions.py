@@ -18,7 +18,7 @@ from pocketlens.service import answers, jobs
 from pocketlens.service.answers import Asked
 from pocketlens.service.api import fetching
 from pocketlens.service.api.access import service_of, user_of
-from pocketlens.service.api.forms import Form, read_form
+from pocketlens.service.api.forms import Form, form_body, read_form
 from pocketlens.service.api.problems import Problem, problems
 from pocketlens.service.api.room import body_is_gone
 from pocketlens.service.api.schemas import Accepted, Predicted
@@ -36,49 +36,42 @@ MOST: Final = 1_000
 _AT_ONCE: Final = 16
 _MOST_TOP: Final = 100
 
-_BODY: Final = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "images": {
-                            "type": "array",
-                            "items": {"type": "string", "format": "binary"},
-                            "minItems": 1,
-                            "description": "Photos: JPEG, PNG, WEBP, BMP, GIF, TIFF, PPM or AVIF.",
-                        },
-                        "boxes": {
-                            "type": "string",
-                            "contentMediaType": "application/json",
-                            "description": "A JSON list with an entry for each image: null, "
-                            "[x, y, width, height] in pixels of the upright photo, or a list of "
-                            "such boxes.",
-                            "example": "[[10, 20, 200, 150]]",
-                        },
-                        "top_k": {
-                            "type": "integer",
-                            "minimum": 1,
-                            "maximum": _MOST_TOP,
-                            "default": 5,
-                            "description": "Classes to name for each image.",
-                        },
-                        "image_url": {
-                            "type": "string",
-                            "minLength": 1,
-                            "description": "Address of a photo in place of `images`; refused "
-                            "unless the service was started with --allow-urls.",
-                        },
-                    },
-                    "oneOf": [{"required": ["images"]}, {"required": ["image_url"]}],
-                },
-                "encoding": {"boxes": {"contentType": "text/plain"}},
-            }
+_BODY: Final = form_body(
+    {
+        "type": "object",
+        "properties": {
+            "images": {
+                "type": "array",
+                "items": {"type": "string", "format": "binary"},
+                "minItems": 1,
+                "description": "Photos: JPEG, PNG, WEBP, BMP, GIF, TIFF, PPM or AVIF.",
+            },
+            "boxes": {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "description": "A JSON list with an entry for each image: null, "
+                "[x, y, width, height] in pixels of the upright photo, or a list of "
+                "such boxes.",
+                "example": "[[10, 20, 200, 150]]",
+            },
+            "top_k": {
+                "type": "integer",
+                "minimum": 1,
+                "maximum": _MOST_TOP,
+                "default": 5,
+                "description": "Classes to name for each image.",
+            },
+            "image_url": {
+                "type": "string",
+                "minLength": 1,
+                "description": "Address of a photo in place of `images`; refused "
+                "unless the service was started with --allow-urls.",
+            },
         },
-    }
-}
+        "oneOf": [{"required": ["images"]}, {"required": ["image_url"]}],
+    },
+    text=("boxes",),
+)
 
 
 @router.post(
