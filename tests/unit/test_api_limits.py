@@ -21,6 +21,8 @@ from support import service as support
 
 Encode = Callable[..., bytes]
 PATIENCE = 0.7
+#: uvloop counts whole milliseconds from the beginning of a round, so its timers ring a bit early.
+EARLY = 0.02
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +131,7 @@ def test_a_body_that_comes_a_byte_at_a_time(address: str) -> None:
     said, seconds = talk(address, head + OPEN, *[b"x"] * 15, pause=0.1)
     assert said.startswith(b"HTTP/1.1 408 ")
     assert code(said) == "too_slow"
-    assert PATIENCE <= seconds < 5
+    assert PATIENCE - EARLY <= seconds < 5
 
 
 @pytest.mark.parametrize("start", [b"", b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX: "])
@@ -138,7 +140,7 @@ def test_a_head_that_never_ends(address: str, start: bytes) -> None:
     trickle = [start, *[b"x"] * 10] if start else [b""]
     said, seconds = talk(address, *trickle, pause=0.1)
     assert said.startswith(b"HTTP/1.1 408 ") if start else said == b""
-    assert PATIENCE <= seconds < 5
+    assert PATIENCE - EARLY <= seconds < 5
 
 
 def test_the_rest_of_a_body_is_not_waited_for(address: str) -> None:
